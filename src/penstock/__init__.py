@@ -1,0 +1,9 @@
+"""Penstock turns CPU-heavy Python functions into durable jobs."""
+
+from importlib.metadata import version
+
+from penstock.core.progress import JobCancelled, Progress, SoftTimeout
+from penstock.core.task import Task, task
+
+__all__ = ["JobCancelled", "Progress", "SoftTimeout", "Task", "__version__", "task"]
+__version__ = version("penstock")

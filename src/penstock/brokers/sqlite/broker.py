@@ -1,0 +1,220 @@
+"""The `Broker` contract on one SQLite file: verbs go to the writer, reads to a thread of their own."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from penstock.brokers.sqlite import reads, verbs
+from penstock.brokers.sqlite.bell import Bell
+from penstock.brokers.sqlite.writer import Step, Writer
+from penstock.core.clock import Clock
+from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
+from penstock.core.job import Job, JobSpec, WorkerInfo
+from penstock.core.lifecycle import Claim, Settlement
+from penstock.ports import BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
+
+Answer = TypeVar("Answer")
+
+
+class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What may follow the path in the URL: ``sqlite:///penstock.db?synchronous=normal``.
+
+    ``full`` (the default) waits for the disk at every commit, so that accepted jobs survive a power
+    cut; ``normal`` survives the death of any process, but a power cut may undo the last commits.
+    """
+
+    synchronous: str = "full"
+
+
+def connect(url: str, options: BrokerOptions, clock: Clock) -> "SqliteBroker":
+    """A broker for ``sqlite:///relative/path`` or ``sqlite:////absolute/path``; opens nothing yet."""
+    location, _, query = url.removeprefix("sqlite://").partition("?")
+    path = location.removeprefix("/")
+    if not path or not location.startswith("/"):
+        message = f"broker URL {url!r} names no file; write sqlite:///path/to/penstock.db"
+        raise PenstockError(ErrorCode.INVALID_REQUEST, message)
+    settings = SqliteOptions(**dict(part.partition("=")[::2] for part in query.split("&") if part))
+    if settings.synchronous not in ("full", "normal"):
+        message = f"broker URL: synchronous is full or normal, not {settings.synchronous!r}"
+        raise PenstockError(ErrorCode.INVALID_REQUEST, message)
+    return SqliteBroker(Path(path), options, clock, settings.synchronous)
+
+
+class SqliteBroker:
+    """Jobs in one file that any number of processes of one machine share."""
+
+    def __init__(self, path: Path, options: BrokerOptions, clock: Clock, synchronous: str = "full") -> None:
+        self._path = path
+        self._options = options
+        self._clock = clock
+        self._synchronous = synchronous
+        bells = path.with_name(path.name + ".bells")
+        self._bells = {subject: Bell(bells, subject) for subject in (verbs.JOBS, verbs.EVENTS)}
+        self._writer = Writer(self._connect, path.with_name(path.name + ".lock"), clock, self._ring)
+        self._reader = ThreadPoolExecutor(1, "penstock-sqlite-reader", initializer=self._connect_reader)
+        self._reading: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Make the file and its tables if need be."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            for bell in self._bells.values():
+                bell.open()
+            self._writer.start()
+            schema = files(__package__).joinpath("schema.sql").read_text()
+            await self._write(lambda tx: [tx.connection.execute(line) for line in _statements(schema)])
+        except OSError as failed:
+            message = f"cannot open the broker's file {self._path}: {failed}"
+            raise broker_unavailable(message) from failed
+
+    async def close(self) -> None:
+        """End the threads and the bells."""
+        await asyncio.get_running_loop().run_in_executor(None, self._stop)
+        for bell in self._bells.values():
+            bell.close()
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
+        """See `Broker.submit`."""
+        return await self._write(lambda tx: verbs.submit(tx, specs))
+
+    async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
+        """See `Broker.claim`."""
+        lease_ms = self._options.lease_ms
+        bell = self._bells[verbs.JOBS]
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + wait_s
+        while True:
+            heard = bell.listen()
+            # Looking first keeps idle workers from taking the write lock each time a bell rings.
+            due_in_s = await self._read(lambda db: reads.due_in(db, queues, self._clock()) / 1000)
+            if due_in_s <= 0:
+                claims = await self._write(lambda tx: verbs.claim(tx, worker, queues, limit, lease_ms))
+                if claims:
+                    return claims
+            remaining = give_up - loop.time()
+            if remaining <= 0:
+                return []
+            await bell.wait(heard, min(remaining, max(due_in_s, 0.001)))
+
+    async def renew(self, worker: WorkerInfo, held: Sequence[Held]) -> Orders:
+        """See `Broker.renew`."""
+        return await self._write(lambda tx: verbs.renew(tx, worker, held, self._options.lease_ms))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """See `Broker.settle`."""
+        return await self._write(lambda tx: verbs.settle(tx, settlements))
+
+    async def cancel(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """See `Broker.cancel`."""
+        return await self._write(lambda tx: verbs.cancel(tx, job_ids))
+
+    async def retry(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """See `Broker.retry`."""
+        return await self._write(lambda tx: verbs.retry(tx, job_ids))
+
+    async def pause(self, queue: str) -> None:
+        """See `Broker.pause`."""
+        await self._write(lambda tx: verbs.pause(tx, queue))
+
+    async def resume(self, queue: str) -> None:
+        """See `Broker.resume`."""
+        await self._write(lambda tx: verbs.resume(tx, queue))
+
+    async def reclaim(self, worker: str, limit: int) -> list[Claim]:
+        """See `Broker.reclaim`."""
+        if not await self._read(lambda db: reads.anything_lapsed(db, self._clock())):
+            return []
+        return await self._write(lambda tx: verbs.reclaim(tx, worker, limit, self._options.lease_ms))
+
+    async def retire(self, worker: str) -> None:
+        """See `Broker.retire`."""
+        await self._write(lambda tx: verbs.retire(tx, worker))
+
+    async def trim(self, limit: int) -> int:
+        """See `Broker.trim`."""
+        keep_jobs, keep_events = self._options.keep_jobs_ms, self._options.keep_events_ms
+        return await self._write(lambda tx: verbs.trim(tx, limit, keep_jobs, keep_events))
+
+    async def get(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """See `Broker.get`."""
+        return await self._read(lambda db: reads.get(db, job_ids))
+
+    async def find(self, query: JobQuery) -> list[Job]:
+        """See `Broker.find`."""
+        return await self._read(lambda db: reads.find(db, query))
+
+    async def head(self) -> str:
+        """See `Broker.head`."""
+        return await self._read(reads.head)
+
+    async def events(self, after: str, wait_s: float, limit: int = 1000) -> list[Event]:
+        """See `Broker.events`."""
+        if after and not (after.isascii() and after.isdigit()):
+            raise PenstockError(ErrorCode.INVALID_REQUEST, f"event id: {after!r} is none of this broker's")
+        bell = self._bells[verbs.EVENTS]
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + wait_s
+        while True:
+            heard = bell.listen()
+            found = await self._read(lambda db: reads.events(db, int(after or 0), limit))
+            remaining = give_up - loop.time()
+            if found or remaining <= 0:
+                return found
+            await bell.wait(heard, remaining)
+
+    async def stats(self) -> Stats:
+        """See `Broker.stats`."""
+        return await self._read(lambda db: reads.stats(db, self._clock()))
+
+    async def _write(self, step: Step[Answer]) -> Answer:
+        return await self._writer.run(step, self._options.timeout_s)
+
+    async def _read(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._ask, question)
+
+    def _ask(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        if self._reading is None:
+            raise broker_unavailable(f"the database {self._path} is not open")
+        try:
+            return question(self._reading)
+        except sqlite3.Error as failed:
+            raise broker_unavailable(f"the database could not be read: {failed}") from failed
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=self._options.timeout_s)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        return connection
+
+    def _connect_reader(self) -> None:
+        self._reading = self._connect()
+        self._reading.execute("PRAGMA query_only = ON")
+
+    def _ring(self, subjects: set[str]) -> None:
+        for subject in subjects:
+            self._bells[subject].ring()
+
+    def _stop(self) -> None:
+        self._writer.stop()
+        with contextlib.suppress(sqlite3.Error):
+            self._reader.submit(self._close_reader).result()
+        self._reader.shutdown()
+
+    def _close_reader(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+
+def _statements(script: str) -> list[str]:
+    """The script's statements; ``executescript`` would commit the transaction it runs in."""
+    lines = [line for line in script.splitlines() if not line.startswith("--")]
+    return [statement for statement in "\n".join(lines).split(";") if statement.strip()]

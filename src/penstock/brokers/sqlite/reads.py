@@ -1,0 +1,125 @@
+"""The reading verbs as questions to a connection; WAL lets them see the last commit without waiting."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from penstock.brokers.sqlite.rows import JOB_COLUMNS, read_job
+from penstock.core.job import Job, WorkerInfo
+from penstock.ports import Event, EventKind, JobQuery, QueueStats, Stats, WorkerStats
+
+NEVER_MS = 3_600_000
+"""How long a waiter may sleep when nothing is scheduled; a bell wakes it earlier."""
+
+_decode_worker = msgspec.json.Decoder(WorkerInfo).decode
+_decode = msgspec.json.Decoder().decode
+
+
+def due_in(db: sqlite3.Connection, queues: Sequence[str], now: int) -> int:
+    """Milliseconds until something can be claimed, 0 if something can be now."""
+    for queue in queues:
+        queued = db.execute(
+            "SELECT 1 FROM jobs WHERE state = 'queued' AND queue = ?"
+            " AND queue NOT IN (SELECT queue FROM paused) LIMIT 1",
+            (queue,),
+        ).fetchone()
+        if queued:
+            return 0
+    (next_due,) = db.execute("SELECT min(due_at) FROM jobs WHERE state = 'scheduled'").fetchone()
+    return NEVER_MS if next_due is None else max(0, next_due - now)
+
+
+def anything_lapsed(db: sqlite3.Connection, now: int) -> bool:
+    """Whether `reclaim` would find something to do."""
+    row = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM workers WHERE lease_until < ?) OR EXISTS (SELECT 1 FROM jobs"
+        " WHERE state = 'running' AND worker NOT IN (SELECT id FROM workers WHERE lease_until >= ?))",
+        (now, now),
+    ).fetchone()
+    return bool(row[0])
+
+
+def get(db: sqlite3.Connection, job_ids: Sequence[str]) -> list[Job | None]:
+    """Jobs with their results."""
+    select = (
+        f"SELECT {JOB_COLUMNS}, results.body FROM jobs JOIN specs USING (n)"  # noqa: S608 - constants only
+        " LEFT JOIN results ON results.n = jobs.n WHERE id = ?"
+    )
+    rows = (db.execute(select, (job_id,)).fetchone() for job_id in job_ids)
+    return [None if row is None else read_job(row, row[-1]) for row in rows]
+
+
+def find(db: sqlite3.Connection, query: JobQuery) -> list[Job]:
+    """Jobs without their results: a list of answers may be larger than anybody's memory."""
+    wanted = [
+        ("state = ?", query.state),
+        ("task = ?", query.task),
+        ("queue = ?", query.queue),
+        ("id < ?", query.before),
+    ]
+    given = [(condition, value) for condition, value in wanted if value is not None]
+    where = " AND ".join(condition for condition, _ in given) or "TRUE"
+    rows = db.execute(
+        f"SELECT {JOB_COLUMNS} FROM jobs JOIN specs USING (n) WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
+        [*(str(value) for _, value in given), query.limit],
+    )
+    return [read_job(row) for row in rows]
+
+
+def head(db: sqlite3.Connection) -> str:
+    """The last event's number; AUTOINCREMENT remembers it even when all events are trimmed."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    return str(row[0] if row else 0)
+
+
+def events(db: sqlite3.Connection, after: int, limit: int) -> list[Event]:
+    """The feed after a number."""
+    rows = db.execute(
+        "SELECT seq, at, job_id, kind, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+    )
+    return [
+        Event(id=str(seq), at=at, job_id=job_id, kind=EventKind(kind), data=_decode(data))
+        for seq, at, job_id, kind, data in rows
+    ]
+
+
+def stats(db: sqlite3.Connection, now: int) -> Stats:
+    """Depths from the counters the verbs keep; ages from the head of each line."""
+    depths: dict[str, dict[str, int]] = {}
+    states: Counter[str] = Counter()
+    for queue, state, jobs in db.execute("SELECT queue, state, jobs FROM depths"):
+        depths.setdefault(queue, {})[state] = jobs
+        states[state] += jobs
+    paused = {queue for (queue,) in db.execute("SELECT queue FROM paused")}
+    queues = [
+        _queue(db, name, depths.get(name, {}), name in paused, now) for name in sorted(depths.keys() | paused)
+    ]
+    return Stats(states=dict(states), queues=tuple(queues), workers=_workers(db, now))
+
+
+def _queue(db: sqlite3.Connection, name: str, depths: dict[str, int], paused: bool, now: int) -> QueueStats:
+    head_of_line = db.execute(
+        "SELECT due_at FROM jobs WHERE state = 'queued' AND queue = ? ORDER BY rank, id LIMIT 1", (name,)
+    ).fetchone()
+    return QueueStats(
+        name=name,
+        scheduled=depths.get("scheduled", 0),
+        queued=depths.get("queued", 0),
+        running=depths.get("running", 0),
+        oldest_age_ms=max(0, now - head_of_line[0]) if head_of_line else 0,
+        paused=paused,
+    )
+
+
+def _workers(db: sqlite3.Connection, now: int) -> tuple[WorkerStats, ...]:
+    rows = db.execute(
+        "SELECT info, lease_until, seen_at,"
+        " (SELECT count(*) FROM jobs WHERE state = 'running' AND worker = workers.id)"
+        " FROM workers WHERE info IS NOT NULL ORDER BY id"
+    )
+    return tuple(
+        WorkerStats(info=_decode_worker(info), running=running, live=lease_until >= now, seen_at=seen_at)
+        for info, lease_until, seen_at, running in rows
+    )

@@ -1,0 +1,38 @@
+"""Rows of the jobs table as core's values."""
+
+from typing import Any
+
+import msgspec
+
+from penstock.core.job import Job, JobError, JobProgress, JobSpec, State
+
+JOB_COLUMNS = (
+    "jobs.state, jobs.created_at, jobs.due_at, jobs.attempt, jobs.losses, jobs.token, jobs.worker,"
+    " jobs.cancel, jobs.started_at, jobs.finished_at, jobs.fraction, jobs.message, jobs.error, specs.body"
+)
+
+encode_spec = msgspec.json.Encoder().encode
+decode_spec = msgspec.json.Decoder(JobSpec).decode
+decode_error = msgspec.json.Decoder(JobError).decode
+
+
+def read_job(row: tuple[Any, ...], result: bytes | None = None) -> Job:
+    """A job from a row of `JOB_COLUMNS`."""
+    (state, created_at, due_at, attempt, losses, token, worker, cancel, started_at, finished_at) = row[:10]
+    fraction, message, error, body = row[10:14]
+    return Job(
+        spec=decode_spec(body),
+        state=State(state),
+        created_at=created_at,
+        due_at=due_at,
+        attempt=attempt,
+        losses=losses,
+        token=token,
+        worker=worker,
+        cancel_requested=bool(cancel),
+        started_at=started_at,
+        finished_at=finished_at,
+        progress=None if fraction is None else JobProgress(fraction, message or ""),
+        error=None if error is None else decode_error(error),
+        result=None if result is None else msgspec.Raw(result),
+    )

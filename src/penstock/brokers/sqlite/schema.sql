@@ -1,0 +1,65 @@
+-- jobs: what changes while a job lives. Its fixed part is in specs, its answer in results, so that
+-- the many small updates never rewrite a large value. n only ties the three tables together.
+CREATE TABLE IF NOT EXISTS jobs (
+  n INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  state TEXT NOT NULL,
+  queue TEXT NOT NULL,
+  task TEXT NOT NULL,
+  rank INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  due_at INTEGER NOT NULL,
+  attempt INTEGER NOT NULL DEFAULT 0,
+  losses INTEGER NOT NULL DEFAULT 0,
+  token INTEGER NOT NULL DEFAULT 0,
+  worker TEXT,
+  cancel INTEGER NOT NULL DEFAULT 0,
+  started_at INTEGER,
+  finished_at INTEGER,
+  fraction REAL,
+  message TEXT,
+  error BLOB,
+  client TEXT,
+  idempotency_key TEXT,
+  fingerprint TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS specs (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS results (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
+
+CREATE INDEX IF NOT EXISTS jobs_queued ON jobs (queue, rank, id) WHERE state = 'queued';
+CREATE INDEX IF NOT EXISTS jobs_scheduled ON jobs (due_at) WHERE state = 'scheduled';
+CREATE INDEX IF NOT EXISTS jobs_running ON jobs (worker) WHERE state = 'running';
+CREATE INDEX IF NOT EXISTS jobs_failed ON jobs (id) WHERE state = 'failed';
+CREATE INDEX IF NOT EXISTS jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_idempotency
+  ON jobs (coalesce(client, ''), idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+-- events: the ordered feed. There is one writer at a time, so seq grows in the order of commits.
+CREATE TABLE IF NOT EXISTS events (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  job_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  data BLOB NOT NULL
+);
+
+-- workers: one lease each. A running job whose worker is not here with a live lease can be reclaimed.
+CREATE TABLE IF NOT EXISTS workers (
+  id TEXT PRIMARY KEY,
+  info BLOB,
+  lease_until INTEGER NOT NULL,
+  seen_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS paused (queue TEXT PRIMARY KEY) WITHOUT ROWID;
+
+-- depths: how many jobs of each state a queue has, kept by every verb so that reading it costs nothing.
+CREATE TABLE IF NOT EXISTS depths (
+  queue TEXT NOT NULL,
+  state TEXT NOT NULL,
+  jobs INTEGER NOT NULL,
+  PRIMARY KEY (queue, state)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS tokens (last INTEGER NOT NULL);
+INSERT INTO tokens SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM tokens);

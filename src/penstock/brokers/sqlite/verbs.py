@@ -1,0 +1,351 @@
+"""The writing verbs as steps of a transaction. Each applies what ``core.lifecycle`` decided.
+
+A step reads the rows it guards, writes them, notes the changed depths and the bells to ring, and
+appends the events; the caller commits all of it or nothing.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.brokers.sqlite.rows import JOB_COLUMNS, decode_spec, encode_spec, read_job
+from penstock.brokers.sqlite.writer import Transaction
+from penstock.core import lifecycle
+from penstock.core.job import Job, JobSpec, State, WorkerInfo
+from penstock.core.lifecycle import Claim, Settlement
+from penstock.ports import Admission, EventKind, Held, Orders, Receipt
+
+JOBS = "jobs"
+EVENTS = "events"
+
+encode = msgspec.json.Encoder().encode
+NO_DATA = b"{}"
+
+
+def submit(tx: Transaction, specs: Sequence[JobSpec]) -> list[Receipt]:
+    """Insert what is new; answer from what is there for a known idempotency key."""
+    receipts = [_repeated(tx, spec) or _insert(tx, spec) for spec in specs]
+    new = [receipt.job for receipt in receipts if receipt.admission is Admission.ACCEPTED and receipt.job]
+    _tell(tx, ((job.id, job.state, NO_DATA) for job in new))
+    if new:
+        tx.rings.add(JOBS)
+    return receipts
+
+
+def _repeated(tx: Transaction, spec: JobSpec) -> Receipt | None:
+    if spec.idempotency_key is None:
+        return None
+    row = tx.connection.execute(
+        "SELECT id, fingerprint FROM jobs"
+        " WHERE coalesce(client, '') = ? AND idempotency_key IS NOT NULL AND idempotency_key = ?",
+        (spec.client or "", spec.idempotency_key),
+    ).fetchone()
+    if row is None:
+        return None
+    admission = Admission.REPEATED if row[1] == spec.fingerprint else Admission.CONFLICT
+    return Receipt(admission=admission, job=job_by_id(tx, row[0]))
+
+
+def _insert(tx: Transaction, spec: JobSpec) -> Receipt:
+    job = lifecycle.accept(spec, tx.now)
+    execute = tx.connection.execute
+    inserted = execute(
+        "INSERT INTO jobs (id, state, queue, task, rank, created_at, due_at, client, idempotency_key,"
+        " fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            spec.id,
+            job.state.value,
+            spec.queue,
+            spec.task,
+            lifecycle.rank(spec.priority, job.due_at),
+            job.created_at,
+            job.due_at,
+            spec.client,
+            spec.idempotency_key,
+            spec.fingerprint,
+        ),
+    )
+    execute("INSERT INTO specs (n, body) VALUES (?, ?)", (inserted.lastrowid, encode_spec(spec)))
+    tx.depths[spec.queue, job.state] += 1
+    return Receipt(admission=Admission.ACCEPTED, job=job)
+
+
+def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease_ms: int) -> list[Claim]:
+    """Promote what has become due, then take the best of the queues' lines."""
+    _promote(tx)
+    _hold_lease(tx, worker, lease_ms)
+    rows = itertools.islice(heapq.merge(*(_line(tx, queue, limit) for queue in queues)), limit)
+    claims = _take(tx, worker, [row[2:] for row in rows])
+    _tell(
+        tx,
+        ((c.spec.id, EventKind.RUNNING, encode({"attempt": c.attempt, "worker": worker})) for c in claims),
+    )
+    for claimed in claims:
+        tx.depths[claimed.spec.queue, State.QUEUED] -= 1
+        tx.depths[claimed.spec.queue, State.RUNNING] += 1
+    return claims
+
+
+def _promote(tx: Transaction) -> None:
+    rows = tx.connection.execute(
+        "UPDATE jobs SET state = 'queued' WHERE n IN"
+        " (SELECT n FROM jobs WHERE state = 'scheduled' AND due_at <= ? ORDER BY due_at LIMIT 1000)"
+        " RETURNING id, queue",
+        (tx.now,),
+    ).fetchall()
+    _tell(tx, ((job_id, EventKind.QUEUED, NO_DATA) for job_id, _ in rows))
+    for _, queue in rows:
+        tx.depths[queue, State.SCHEDULED] -= 1
+        tx.depths[queue, State.QUEUED] += 1
+
+
+def _line(tx: Transaction, queue: str, limit: int) -> list[tuple[Any, ...]]:
+    return tx.connection.execute(
+        "SELECT rank, id, jobs.n, attempt, losses, body FROM jobs JOIN specs USING (n)"
+        " WHERE state = 'queued' AND queue = ? AND queue NOT IN (SELECT queue FROM paused)"
+        " ORDER BY rank, id LIMIT ?",
+        (queue, limit),
+    ).fetchall()
+
+
+def _take(tx: Transaction, worker: str, rows: Sequence[tuple[Any, ...]]) -> list[Claim]:
+    tokens = _new_tokens(tx, len(rows))
+    claims = [
+        Claim(spec=decode_spec(body), token=token, attempt=attempt + 1, losses=losses)
+        for token, (_, attempt, losses, body) in zip(tokens, rows, strict=True)
+    ]
+    tx.connection.executemany(
+        "UPDATE jobs SET state = 'running', attempt = ?, token = ?, worker = ?, started_at = ?,"
+        " finished_at = NULL, fraction = NULL, message = NULL, error = NULL WHERE n = ?",
+        [
+            (claimed.attempt, claimed.token, worker, tx.now, row[0])
+            for claimed, row in zip(claims, rows, strict=True)
+        ],
+    )
+    return claims
+
+
+def _new_tokens(tx: Transaction, count: int) -> range:
+    if not count:
+        return range(0)
+    (last,) = tx.connection.execute("UPDATE tokens SET last = last + ? RETURNING last", (count,)).fetchone()
+    return range(last - count + 1, last + 1)
+
+
+def _hold_lease(tx: Transaction, worker: str, lease_ms: int, info: bytes | None = None) -> None:
+    tx.connection.execute(
+        "INSERT INTO workers (id, info, lease_until, seen_at) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET info = coalesce(excluded.info, info),"
+        " lease_until = excluded.lease_until, seen_at = excluded.seen_at",
+        (worker, info, tx.now + lease_ms, tx.now),
+    )
+
+
+def renew(tx: Transaction, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Orders:
+    """Extend the lease, publish reports, and compare what the worker holds with what is so."""
+    _hold_lease(tx, worker.id, lease_ms, encode(worker))
+    current = {
+        token: (job_id, bool(cancel), started_at)
+        for job_id, token, cancel, started_at in tx.connection.execute(
+            "SELECT id, token, cancel, started_at FROM jobs WHERE state = 'running' AND worker = ?",
+            (worker.id,),
+        )
+    }
+    for report in held:
+        if report.token in current:
+            _publish(tx, report)
+    holding = {report.token for report in held}
+    # A claim whose answer never arrived belongs to a live worker that does not know of it.
+    strays = [
+        (token,)
+        for token, (_, _, started_at) in current.items()
+        if token not in holding and started_at < tx.now - lease_ms
+    ]
+    tx.connection.executemany("UPDATE jobs SET worker = '' WHERE state = 'running' AND token = ?", strays)
+    return Orders(
+        cancel=frozenset(token for token, (_, cancel, _) in current.items() if cancel),
+        lost=frozenset(holding - current.keys()),
+    )
+
+
+def _publish(tx: Transaction, report: Held) -> None:
+    if report.progress is not None:
+        fraction, message = report.progress.fraction, report.progress.message
+        tx.connection.execute(
+            "UPDATE jobs SET fraction = ?, message = ? WHERE id = ?", (fraction, message, report.job_id)
+        )
+        _tell(tx, [(report.job_id, EventKind.PROGRESS, encode({"fraction": fraction, "message": message}))])
+    if report.lines:
+        _tell(tx, [(report.job_id, EventKind.LOG, encode({"lines": report.lines}))])
+
+
+def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
+    """Store each verdict whose token is current."""
+    return [_settle_one(tx, settled) for settled in settlements]
+
+
+def _settle_one(tx: Transaction, settled: Settlement) -> bool:
+    row = tx.connection.execute(
+        "SELECT n, queue, rank, due_at, cancel FROM jobs WHERE id = ? AND token = ? AND state = 'running'",
+        (settled.job_id, settled.token),
+    ).fetchone()
+    if row is None:
+        return False
+    n, queue, rank, due_at, cancel = row
+    verdict = settled.if_cancelled if cancel else settled.verdict
+    new_due = tx.now + verdict.delay_ms if verdict.state is State.SCHEDULED else due_at
+    error = None if verdict.error is None else encode(verdict.error)
+    tx.connection.execute(
+        "UPDATE jobs SET state = ?, attempt = ?, losses = ?, token = 0, due_at = ?, rank = ?,"
+        " finished_at = ?, error = ? WHERE n = ?",
+        (
+            verdict.state.value,
+            verdict.attempt,
+            verdict.losses,
+            new_due,
+            rank + new_due - due_at,  # a rank is the due time plus the priority's head start
+            tx.now if verdict.state.final else None,
+            error,
+            n,
+        ),
+    )
+    if verdict.state is State.SUCCEEDED and settled.result is not None:
+        tx.connection.execute(
+            "INSERT OR REPLACE INTO results (n, body) VALUES (?, ?)", (n, bytes(settled.result))
+        )
+    if not verdict.state.final:
+        tx.rings.add(JOBS)
+    _move(tx, queue, State.RUNNING, verdict.state)
+    data = NO_DATA if error is None else encode({"attempt": verdict.attempt, "error": verdict.error})
+    _tell(tx, [(settled.job_id, verdict.state, data)])
+    return True
+
+
+def cancel(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
+    """Apply `lifecycle.cancel` to each job."""
+    return [_change(tx, job_id, lifecycle.cancel) for job_id in job_ids]
+
+
+def retry(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
+    """Apply `lifecycle.revive` to each job."""
+    jobs = [_change(tx, job_id, lifecycle.revive) for job_id in job_ids]
+    tx.rings.add(JOBS)
+    return jobs
+
+
+def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job | None:
+    before = job_by_id(tx, job_id)
+    if before is None:
+        return None
+    after = rule(before, tx.now)
+    if after == before:
+        return after
+    tx.connection.execute(
+        "UPDATE jobs SET state = ?, rank = ?, due_at = ?, attempt = ?, losses = ?, cancel = ?, worker = ?,"
+        " started_at = ?, finished_at = ?, fraction = ?, message = ?, error = ? WHERE id = ?",
+        (
+            after.state.value,
+            lifecycle.rank(after.spec.priority, after.due_at),
+            after.due_at,
+            after.attempt,
+            after.losses,
+            after.cancel_requested,
+            after.worker,
+            after.started_at,
+            after.finished_at,
+            after.progress and after.progress.fraction,
+            after.progress and after.progress.message,
+            after.error and encode(after.error),
+            job_id,
+        ),
+    )
+    if after.state is not before.state:
+        _move(tx, after.spec.queue, before.state, after.state)
+        _tell(tx, [(job_id, after.state, NO_DATA if after.error is None else encode({"error": after.error}))])
+    return after
+
+
+def pause(tx: Transaction, queue: str) -> None:
+    """Mark the queue as paused."""
+    tx.connection.execute("INSERT OR IGNORE INTO paused (queue) VALUES (?)", (queue,))
+
+
+def resume(tx: Transaction, queue: str) -> None:
+    """Remove the mark."""
+    tx.connection.execute("DELETE FROM paused WHERE queue = ?", (queue,))
+    tx.rings.add(JOBS)
+
+
+def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Claim]:
+    """Move jobs whose worker has no live lease to ``worker``, under new tokens."""
+    _hold_lease(tx, worker, lease_ms)
+    rows = tx.connection.execute(
+        "SELECT jobs.n, attempt, losses, body, worker FROM jobs JOIN specs USING (n)"
+        " WHERE state = 'running' AND worker NOT IN (SELECT id FROM workers WHERE lease_until >= ?) LIMIT ?",
+        (tx.now, limit),
+    ).fetchall()
+    tokens = _new_tokens(tx, len(rows))
+    tx.connection.executemany(
+        "UPDATE jobs SET token = ?, worker = ?, started_at = ? WHERE n = ?",
+        [(token, worker, tx.now, row[0]) for token, row in zip(tokens, rows, strict=True)],
+    )
+    tx.connection.execute(
+        "DELETE FROM workers WHERE lease_until < ?"
+        " AND id NOT IN (SELECT worker FROM jobs WHERE state = 'running')",
+        (tx.now,),
+    )
+    return [
+        Claim(
+            spec=decode_spec(body), token=token, attempt=attempt, losses=losses, lost_by=lost_by or "unknown"
+        )
+        for token, (_, attempt, losses, body, lost_by) in zip(tokens, rows, strict=True)
+    ]
+
+
+def retire(tx: Transaction, worker: str) -> None:
+    """Forget the worker's lease."""
+    tx.connection.execute("DELETE FROM workers WHERE id = ?", (worker,))
+
+
+def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) -> int:
+    """Delete final jobs, then events, that are older than their retention."""
+    rows = tx.connection.execute(
+        "DELETE FROM jobs WHERE n IN"
+        " (SELECT n FROM jobs WHERE finished_at IS NOT NULL AND finished_at < ? LIMIT ?)"
+        " RETURNING n, queue, state",
+        (tx.now - keep_jobs_ms, limit),
+    ).fetchall()
+    for table in ("specs", "results"):
+        tx.connection.executemany(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])  # noqa: S608
+    for _, queue, state in rows:
+        tx.depths[queue, state] -= 1
+    events = tx.connection.execute(
+        "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? ORDER BY seq LIMIT ?)",
+        (tx.now - keep_events_ms, limit - len(rows)),
+    )
+    return len(rows) + events.rowcount
+
+
+def job_by_id(tx: Transaction, job_id: str) -> Job | None:
+    """The job as this transaction sees it."""
+    row = tx.connection.execute(
+        f"SELECT {JOB_COLUMNS}, results.body FROM jobs JOIN specs USING (n)"  # noqa: S608 - a constant
+        " LEFT JOIN results ON results.n = jobs.n WHERE id = ?",
+        (job_id,),
+    ).fetchone()
+    return None if row is None else read_job(row, row[-1])
+
+
+def _move(tx: Transaction, queue: str, before: State, after: State) -> None:
+    tx.depths[queue, before] -= 1
+    tx.depths[queue, after] += 1
+
+
+def _tell(tx: Transaction, happened: Iterable[tuple[str, str, bytes]]) -> None:
+    rows = [(tx.now, job_id, str(kind), data) for job_id, kind, data in happened]
+    if rows:
+        tx.connection.executemany("INSERT INTO events (at, job_id, kind, data) VALUES (?, ?, ?, ?)", rows)
+        tx.rings.add(EVENTS)

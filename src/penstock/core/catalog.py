@@ -1,0 +1,89 @@
+"""The tasks of one process, found in modules by looking at what they define; nothing registers itself."""
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.task import Task
+
+READY_MADE = "penstock.tasks"
+"""The package whose modules are always looked through; known by name only."""
+
+AnyTask = Task[..., Any]
+
+
+class Catalog(Mapping[str, AnyTask]):
+    """Tasks by name."""
+
+    def __init__(self, tasks: Iterable[AnyTask]) -> None:
+        self._tasks: dict[str, AnyTask] = {}
+        for task in tasks:
+            known = self._tasks.setdefault(task.name, task)
+            if known.function is not task.function:
+                message = (
+                    f"two tasks are named {task.name!r}: in {known.function.__module__}"
+                    f" and {task.function.__module__}"
+                )
+                raise PenstockError(ErrorCode.CONFLICT, message)
+
+    def __getitem__(self, name: str) -> AnyTask:
+        return self._tasks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._tasks))
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def find(self, name: str) -> AnyTask:
+        """The task of that name; raises TASK_UNKNOWN with the names there are."""
+        found = self._tasks.get(name)
+        if found is None:
+            message = f"there is no task {name!r}; known tasks: {', '.join(self) or 'none'}"
+            raise PenstockError(ErrorCode.TASK_UNKNOWN, message, {"task": name})
+        return found
+
+
+def load(modules: Iterable[str]) -> Catalog:
+    """The ready-made tasks and those of ``modules``: import names or paths of .py files.
+
+    Runs the modules' code. Raises INVALID_REQUEST naming the module that cannot be imported.
+    """
+    found = [*_ready_made(), *map(_import, modules)]
+    return Catalog(task for module in found for task in _tasks_of(module))
+
+
+def _tasks_of(module: ModuleType) -> Iterator[AnyTask]:
+    return (value for value in vars(module).values() if isinstance(value, Task))
+
+
+def _ready_made() -> Iterator[ModuleType]:
+    package = importlib.import_module(READY_MADE)
+    for entry in pkgutil.iter_modules(package.__path__):
+        yield importlib.import_module(f"{READY_MADE}.{entry.name}")
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        if name.endswith(".py"):
+            return _import_file(Path(name))
+        # A console script's sys.path lacks the current folder, where people keep their models.
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        return importlib.import_module(name)
+    except Exception as failed:
+        message = f"cannot import the task module {name!r}: {type(failed).__name__}: {failed}"
+        raise PenstockError(ErrorCode.INVALID_REQUEST, message) from failed
+
+
+def _import_file(path: Path) -> ModuleType:
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module(path.stem)

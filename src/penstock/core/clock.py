@@ -1,0 +1,18 @@
+"""Time as a value that is handed in, so that rules and brokers can be tested at any instant."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], int]
+"""Returns the present as whole milliseconds since 1970-01-01T00:00:00Z."""
+
+
+def system_clock() -> int:
+    """The machine's own UTC time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def iso(at: int) -> str:
+    """Milliseconds since the epoch as ISO 8601 in UTC, for example ``2026-01-31T12:00:00.250Z``."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,73 @@
+"""One canonical form per input, so that equal questions can share an answer.
+
+Canonical JSON here: keys sorted, no white space, whole floats written as integers (1, 1.0 and
+1e0 are one number), -0 is 0, and no NaN or infinity, which JSON does not have.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from penstock.core.errors import field_error
+
+_EXACT = 2**63
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def canonical(value: Any, at: str = "params") -> bytes:
+    """Canonical JSON of a JSON-like value; raises VALIDATION_ERROR naming every non-finite number."""
+    try:
+        return _encode(_normal(value))
+    except _NotFiniteError:
+        raise field_error([(path, "must be a finite number") for path in non_finite(value, at)]) from None
+
+
+def fingerprint(task: str, version: str, params: bytes, data_version: str = "") -> str:
+    """SHA-256 (64 hex digits) of task, version, canonical params and data version."""
+    digest = hashlib.sha256()
+    for part in (task.encode(), version.encode(), data_version.encode(), params):
+        digest.update(len(part).to_bytes(8))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def non_finite(value: Any, at: str) -> Iterator[str]:
+    """Paths such as ``params.weights[2]`` of every NaN or infinity in a JSON-like value."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield at
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from non_finite(item, f"{at}.{key}" if at else str(key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from non_finite(item, f"{at}[{index}]")
+
+
+class _NotFiniteError(ValueError):
+    """Found while normalising; the slow search for its path comes only then."""
+
+
+def _normal(value: Any) -> Any:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise _NotFiniteError
+        return int(value) if value.is_integer() and abs(value) < _EXACT else value
+    if type(value) is int and abs(value) >= _EXACT:
+        return _as_float(value)
+    if isinstance(value, dict):
+        return {key: _normal(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_normal(item) for item in value]
+    return value
+
+
+def _as_float(value: int) -> int | float:
+    """Huge integers that a float can hold are written as that float, so 10**20 equals 1e20."""
+    try:
+        approximate = float(value)
+    except OverflowError:
+        return value
+    return approximate if int(approximate) == value else value

@@ -1,0 +1,126 @@
+"""A job as an inert, frozen value. Verbs live on the broker; rules live in ``lifecycle``."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class State(StrEnum):
+    """Where a job is in its life."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+
+
+class Priority(StrEnum):
+    """How urgent a job is among those of its queue."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one job may use. Durations in milliseconds, memory in bytes."""
+
+    max_attempts: int = 4
+    timeout_ms: int | None = None
+    grace_ms: int = 2_000
+    memory_bytes: int | None = None
+    threads: int = 1
+    backoff_ms: int = 1_000
+    backoff_cap_ms: int = 600_000
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The part of a job that never changes after it was submitted.
+
+    ``params`` is canonical JSON of the validated parameters. ``delay_ms`` counts from the moment
+    the broker accepts the job, by the broker's clock.
+    """
+
+    id: str
+    task: str
+    version: str = "1"
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+    queue: str = "default"
+    priority: Priority = Priority.MEDIUM
+    limits: Limits = Limits()
+    fingerprint: str = ""
+    delay_ms: int = 0
+    idempotency_key: str | None = None
+    client: str | None = None
+    initiated_by: str = ""
+    request_id: str | None = None
+    parent_id: str | None = None
+
+
+class JobError(msgspec.Struct, frozen=True):
+    """Why the last attempt did not succeed; ``detail`` is a traceback or what is known of a crash."""
+
+    code: str
+    message: str
+    detail: str = ""
+
+
+class JobProgress(msgspec.Struct, frozen=True):
+    """How far a running job has come: a fraction from 0 to 1 and a sentence for people."""
+
+    fraction: float = 0.0
+    message: str = ""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the broker knows of one job at one moment. Times are UTC milliseconds.
+
+    ``attempt`` counts the attempts that were used up; ``losses`` counts attempts that ended because
+    a worker vanished, which are not charged to the job. ``token`` is the right to settle the
+    current attempt, 0 while there is none.
+    """
+
+    spec: JobSpec
+    state: State
+    created_at: int
+    due_at: int
+    attempt: int = 0
+    losses: int = 0
+    token: int = 0
+    worker: str | None = None
+    cancel_requested: bool = False
+    started_at: int | None = None
+    finished_at: int | None = None
+    progress: JobProgress | None = None
+    error: JobError | None = None
+    result: msgspec.Raw | None = None
+
+    @property
+    def id(self) -> str:
+        """The id given by the server when the job was submitted."""
+        return self.spec.id
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker tells of itself each time it renews its lease."""
+
+    id: str
+    node: str
+    host: str
+    pid: int
+    slots: int
+    busy: int = 0
+    queues: tuple[str, ...] = ("default",)
+    started_at: int = 0
+    version: str = ""
+    draining: bool = False

@@ -1,0 +1,248 @@
+"""The life of a job as pure functions. Brokers apply what is decided here, they decide nothing.
+
+A finished attempt becomes a `Verdict` before the broker is called. The broker only checks the
+token, picks the verdict for a cancelled job if a cancel was asked for meanwhile, and stores it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+from msgspec.structs import replace
+
+from penstock.core.errors import FailureCode
+from penstock.core.job import Job, JobError, JobSpec, Limits, Priority, State
+
+AGE_STEP_MS = 60_000
+"""A waiting job overtakes newer jobs one priority above it after this long, two above after twice this."""
+
+MAX_LOSSES = 5
+"""Vanished workers a job may outlive before it is taken for the cause."""
+
+_HEAD_START = MappingProxyType(
+    {Priority.HIGH: 0, Priority.MEDIUM: AGE_STEP_MS, Priority.LOW: 2 * AGE_STEP_MS}
+)
+
+
+class Succeeded(msgspec.Struct, frozen=True, tag=True):
+    """The task returned; ``result`` is its JSON."""
+
+    result: msgspec.Raw
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The attempt ended with an error; ``permanent`` means that another attempt cannot help."""
+
+    error: JobError
+    permanent: bool = False
+
+
+class Cancelled(msgspec.Struct, frozen=True, tag=True):
+    """The attempt was stopped because somebody cancelled the job."""
+
+
+class Released(msgspec.Struct, frozen=True, tag=True):
+    """The worker gives the job back unfinished; the attempt is not charged."""
+
+
+class Lost(msgspec.Struct, frozen=True, tag=True):
+    """The worker's lease lapsed. Nobody knows how far it came."""
+
+    worker: str
+
+
+Outcome = Succeeded | Failed | Cancelled | Released | Lost
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The right to run one attempt; ``token`` settles it as long as no later claim exists.
+
+    ``lost_by`` names the vanished worker when the claim comes from reclaiming.
+    """
+
+    spec: JobSpec
+    token: int
+    attempt: int
+    losses: int = 0
+    lost_by: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The job's next state, ready to be stored. ``delay_ms`` counts from the broker's present."""
+
+    state: State
+    attempt: int
+    losses: int
+    delay_ms: int = 0
+    error: JobError | None = None
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished attempt: what to store if its token still holds.
+
+    ``if_cancelled`` replaces ``verdict`` when a cancel was requested before the settlement came.
+    """
+
+    job_id: str
+    token: int
+    verdict: Verdict
+    if_cancelled: Verdict
+    result: msgspec.Raw | None = None
+
+
+def rank(priority: Priority, ready_at: int) -> int:
+    """The claim order within a queue: smaller first, ties broken by id.
+
+    A priority is a head start in milliseconds, so order never has to be recomputed and nothing
+    starves: a low job waits behind at most ``2 * AGE_STEP_MS`` of later arrivals.
+    """
+    return ready_at + _HEAD_START[priority]
+
+
+def backoff_ms(limits: Limits, attempt: int, draw: float) -> int:
+    """Exponential back-off with full jitter: ``draw`` in [0, 1) of min(cap, base * 2**(attempt-1)).
+
+    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    ceiling = min(limits.backoff_cap_ms, limits.backoff_ms * 2 ** min(attempt - 1, 40))
+    return int(draw * ceiling)
+
+
+def decide(claim: Claim, outcome: Outcome, draw: float) -> Verdict:
+    """What becomes of a job whose attempt ended so; ``draw`` in [0, 1) is the back-off's jitter."""
+    match outcome:
+        case Succeeded():
+            return _verdict(claim, State.SUCCEEDED)
+        case Cancelled():
+            return _verdict(claim, State.CANCELLED, error=_cancelled())
+        case Released():
+            return _uncharged(claim, claim.losses)
+        case Lost():
+            return _after_loss(claim, outcome)
+        case Failed():
+            return _after_failure(claim, outcome, draw)
+
+
+def settlement(claim: Claim, outcome: Outcome, draw: float) -> Settlement:
+    """The settlement of an attempt, with both endings decided: as it is, and if it was cancelled."""
+    verdict = decide(claim, outcome, draw)
+    return Settlement(
+        job_id=claim.spec.id,
+        token=claim.token,
+        verdict=verdict,
+        if_cancelled=verdict if verdict.state.final else decide(claim, Cancelled(), draw),
+        result=outcome.result if isinstance(outcome, Succeeded) else None,
+    )
+
+
+def accept(spec: JobSpec, now: int) -> Job:
+    """A job at the moment the broker takes it."""
+    state = State.SCHEDULED if spec.delay_ms > 0 else State.QUEUED
+    return Job(spec=spec, state=state, created_at=now, due_at=now + spec.delay_ms)
+
+
+def start(job: Job, worker: str, token: int, now: int) -> Job:
+    """A claimed job: its attempt is counted and its token issued in the same step."""
+    return replace(
+        job,
+        state=State.RUNNING,
+        attempt=job.attempt + 1,
+        token=token,
+        worker=worker,
+        started_at=now,
+        finished_at=None,
+        progress=None,
+        error=None,
+    )
+
+
+def settle(job: Job, settled: Settlement, now: int) -> Job:
+    """The job after an accepted settlement. A released job keeps its place in the queue."""
+    verdict = settled.if_cancelled if job.cancel_requested else settled.verdict
+    due_at = now + verdict.delay_ms if verdict.state is State.SCHEDULED else job.due_at
+    return replace(
+        job,
+        state=verdict.state,
+        attempt=verdict.attempt,
+        losses=verdict.losses,
+        token=0,
+        due_at=due_at,
+        finished_at=now if verdict.state.final else None,
+        error=verdict.error,
+        result=settled.result if verdict.state is State.SUCCEEDED else None,
+    )
+
+
+def cancel(job: Job, now: int) -> Job:
+    """A waiting job is cancelled at once, a running one is asked to stop, a final one stays."""
+    if job.state.final:
+        return job
+    if job.state is State.RUNNING:
+        return replace(job, cancel_requested=True)
+    return replace(job, state=State.CANCELLED, cancel_requested=True, finished_at=now, error=_cancelled())
+
+
+def revive(job: Job, now: int) -> Job:
+    """A failed or cancelled job gets all its attempts again; any other stays as it is."""
+    if job.state not in RETRYABLE_STATES:
+        return job
+    return replace(
+        job,
+        state=State.QUEUED,
+        attempt=0,
+        losses=0,
+        due_at=now,
+        cancel_requested=False,
+        worker=None,
+        started_at=None,
+        finished_at=None,
+        progress=None,
+        error=None,
+    )
+
+
+RETRYABLE_STATES = frozenset({State.FAILED, State.CANCELLED})
+
+TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        State.SCHEDULED: frozenset({State.QUEUED, State.CANCELLED}),
+        State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
+        State.RUNNING: frozenset(
+            {State.QUEUED, State.SCHEDULED, State.SUCCEEDED, State.FAILED, State.CANCELLED},
+        ),
+        State.SUCCEEDED: frozenset(),
+        State.FAILED: frozenset({State.QUEUED}),
+        State.CANCELLED: frozenset({State.QUEUED}),
+    },
+)
+"""Every step a job's state may take; anything else seen in a broker is a defect."""
+
+
+def _verdict(claim: Claim, state: State, *, error: JobError | None = None, delay_ms: int = 0) -> Verdict:
+    return Verdict(state=state, attempt=claim.attempt, losses=claim.losses, error=error, delay_ms=delay_ms)
+
+
+def _uncharged(claim: Claim, losses: int) -> Verdict:
+    return Verdict(state=State.QUEUED, attempt=claim.attempt - 1, losses=losses)
+
+
+def _after_loss(claim: Claim, lost: Lost) -> Verdict:
+    losses = claim.losses + 1
+    if losses <= MAX_LOSSES:
+        return _uncharged(claim, losses)
+    message = f"{losses} workers vanished while running this job, the last was {lost.worker}"
+    error = JobError(FailureCode.WORKER_LOST, message)
+    return Verdict(state=State.FAILED, attempt=claim.attempt, losses=losses, error=error)
+
+
+def _after_failure(claim: Claim, failed: Failed, draw: float) -> Verdict:
+    limits = claim.spec.limits
+    if failed.permanent or claim.attempt >= limits.max_attempts:
+        return _verdict(claim, State.FAILED, error=failed.error)
+    delay = backoff_ms(limits, claim.attempt, draw)
+    state = State.SCHEDULED if delay else State.QUEUED
+    return _verdict(claim, state, error=failed.error, delay_ms=delay)
+
+
+def _cancelled() -> JobError:
+    return JobError(FailureCode.CANCELLED, "cancelled on request")

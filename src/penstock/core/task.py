@@ -1,0 +1,215 @@
+"""A typed function made known with ``@task``: its name, models, schemas and limits in one value."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from functools import update_wrapper
+from types import MappingProxyType
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic_core import to_jsonable_python
+
+from penstock.core.errors import field_error
+from penstock.core.fingerprint import canonical
+from penstock.core.job import Limits, Priority
+from penstock.core.progress import Progress
+from penstock.core.units import milliseconds, size
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+
+
+class Task(Generic[Params, Result]):
+    """Calling it calls the function; everything else is what Penstock knows about it."""
+
+    def __init__(
+        self,
+        function: Callable[Params, Result],
+        *,
+        name: str,
+        version: str,
+        limits: Limits,
+        queue: str,
+        priority: Priority,
+        example: Mapping[str, Any] | None,
+    ) -> None:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"task name {name!r} must be a letter, then letters, digits and _, in lower case"
+            )
+        update_wrapper(self, function)
+        self.function = function
+        self.name = name
+        self.version = version
+        self.limits = limits
+        self.queue = queue
+        self.priority = priority
+        self.description = inspect.cleandoc(function.__doc__ or "")
+        self.example = MappingProxyType(dict(example or {}))
+        self._shape = _Shape.of(function, name)
+        self.params_model = self._shape.model
+        self._result = TypeAdapter[Any](self._shape.returns)
+
+    def __call__(self, *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        """The plain function."""
+        return self.function(*args, **kwargs)
+
+    @property
+    def params_schema(self) -> dict[str, Any]:
+        """JSON Schema of the parameters."""
+        return self.params_model.model_json_schema()
+
+    @property
+    def result_schema(self) -> dict[str, Any]:
+        """JSON Schema of the result."""
+        return self._result.json_schema(mode="serialization")
+
+    def parse(self, params: Any) -> bytes:
+        """Canonical JSON of validated parameters with every default filled in.
+
+        Raises VALIDATION_ERROR that names each field, as ``params.field``.
+        """
+        try:
+            model = self.params_model.model_validate(params)
+        except ValidationError as invalid:
+            raise field_error([(_path("params", e["loc"]), e["msg"]) for e in invalid.errors()]) from None
+        return canonical(to_jsonable_python(model, inf_nan_mode="constants"))
+
+    def run(self, params: bytes, progress: Progress) -> bytes:
+        """Run the function on stored parameters and return its result as JSON.
+
+        Raises pydantic's ValidationError when the parameters no longer fit this version's model.
+        """
+        model = self.params_model.model_validate_json(params)
+        return self._result.dump_json(self._shape.call(self.function, model, progress))
+
+
+@overload
+def task(function: Callable[Params, Result], /) -> Task[Params, Result]: ...
+
+
+@overload
+def task(
+    *,
+    name: str | None = None,
+    version: str = "1",
+    timeout: str | float | None = None,
+    grace: str | float = "2s",
+    memory: str | int | None = None,
+    threads: int = 1,
+    retries: int = 3,
+    backoff: str | float = "1s",
+    backoff_cap: str | float = "10m",
+    queue: str = "default",
+    priority: str = "medium",
+    example: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[Params, Result]], Task[Params, Result]]: ...
+
+
+def task(
+    function: Callable[Params, Result] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    version: str = "1",
+    timeout: str | float | None = None,
+    grace: str | float = "2s",
+    memory: str | int | None = None,
+    threads: int = 1,
+    retries: int = 3,
+    backoff: str | float = "1s",
+    backoff_cap: str | float = "10m",
+    queue: str = "default",
+    priority: str = "medium",
+    example: Mapping[str, Any] | None = None,
+) -> Task[Params, Result] | Callable[[Callable[Params, Result]], Task[Params, Result]]:
+    """Make a typed function known to Penstock.
+
+    The function takes either one pydantic model, or plain annotated parameters; besides that it may
+    take a `Progress`. Its return annotation becomes the result's schema.
+
+    - ``timeout``: after this long `SoftTimeout` is raised in the task, ``grace`` later its process is
+      killed. None means no limit.
+    - ``memory``: resident memory (``"2GB"``) at which the attempt is killed; None takes the worker's.
+    - ``threads``: BLAS/OpenMP threads of one attempt.
+    - ``retries``: further attempts after a failed one, after ``backoff`` doubled each time up to
+      ``backoff_cap``, with full jitter.
+    - ``version``: change it when the same parameters should no longer give the same answer.
+
+    Durations are seconds or ``"10m"``. Raises ValueError or TypeError for a declaration that cannot work.
+    """
+    if retries < 0 or threads < 1:
+        raise ValueError("retries must be at least 0 and threads at least 1")
+    limits = Limits(
+        max_attempts=retries + 1,
+        timeout_ms=None if timeout is None else milliseconds(timeout),
+        grace_ms=milliseconds(grace),
+        memory_bytes=None if memory is None else size(memory),
+        threads=threads,
+        backoff_ms=milliseconds(backoff),
+        backoff_cap_ms=milliseconds(backoff_cap),
+    )
+
+    def declare(declared: Callable[Params, Result]) -> Task[Params, Result]:
+        return Task(
+            declared,
+            name=name or declared.__name__,
+            version=version,
+            limits=limits,
+            queue=queue,
+            priority=Priority(priority),
+            example=example,
+        )
+
+    return declare if function is None else declare(function)
+
+
+class _Shape:
+    """How a function wants to be called, read once from its signature."""
+
+    def __init__(self, model: type[BaseModel], returns: Any, whole: str | None, progress: str | None) -> None:
+        self.model = model
+        self.returns = returns
+        self._whole = whole
+        self._progress = progress
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], name: str) -> "_Shape":
+        signature = inspect.signature(function, eval_str=True)
+        progress = None
+        fields: dict[str, Any] = {}
+        for parameter in signature.parameters.values():
+            if parameter.annotation is parameter.empty:
+                raise TypeError(f"task {name}: parameter {parameter.name!r} needs a type annotation")
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise TypeError(f"task {name}: parameter {parameter.name!r} must be a named parameter")
+            if parameter.annotation is Progress:
+                progress = parameter.name
+            else:
+                default = ... if parameter.default is parameter.empty else parameter.default
+                fields[parameter.name] = (parameter.annotation, default)
+        if signature.return_annotation is signature.empty:
+            raise TypeError(f"task {name}: the result needs a type annotation (-> type)")
+        if len(fields) == 1:
+            ((only, (annotation, default)),) = fields.items()
+            if default is ... and inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+                return cls(annotation, signature.return_annotation, only, progress)
+        title = "".join(word.capitalize() for word in name.split("_"))
+        model = create_model(f"{title}Params", __config__=ConfigDict(extra="forbid"), **fields)
+        return cls(model, signature.return_annotation, None, progress)
+
+    def call(self, function: Callable[..., Any], model: BaseModel, progress: Progress) -> Any:
+        if self._whole is not None:
+            arguments: dict[str, Any] = {self._whole: model}
+        else:
+            arguments = {field: getattr(model, field) for field in type(model).model_fields}
+        if self._progress is not None:
+            arguments[self._progress] = progress
+        return function(**arguments)
+
+
+def _path(root: str, loc: tuple[int | str, ...]) -> str:
+    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)

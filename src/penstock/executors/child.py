@@ -1,0 +1,269 @@
+"""The process that runs user code: one attempt after the other, in its main thread.
+
+A second thread reads the line to the supervisor, so that a cancel or a recall is heard while an
+attempt runs. Forked by the zygote; may be killed at any instant.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
+
+from penstock.core.attempt import (
+    Batch,
+    CancelRun,
+    Done,
+    Fault,
+    FromChild,
+    Line,
+    Note,
+    Ready,
+    Recall,
+    Recalled,
+    Run,
+)
+from penstock.core.catalog import Catalog
+from penstock.core.errors import FailureCode, PenstockError
+from penstock.core.job import JobProgress
+from penstock.core.progress import JobCancelled, Progress, SoftTimeout
+from penstock.executors.frames import Frames, frame
+from penstock.executors.system import ignore_interrupts, name_process, prefer_as_victim
+
+PROGRESS_INTERVAL_S = 0.1
+MAX_DETAIL = 16_000
+MAX_LINE = 4_000
+
+_decoder = msgspec.msgpack.Decoder(Batch | CancelRun | Recall)
+
+
+def main(line: socket.socket, catalog: Catalog) -> None:
+    """Serve until the supervisor closes the line."""
+    name_process("penstock-slot")
+    ignore_interrupts()
+    prefer_as_victim()
+    Slot(line, catalog).serve()
+
+
+class Slot:
+    """Runs attempts and answers for each exactly once, unless it dies."""
+
+    def __init__(self, line: socket.socket, catalog: Catalog) -> None:
+        self._line = line
+        self._catalog = catalog
+        self._pending: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        self._sending = threading.Lock()
+        self._current: Run | None = None
+        self._cancelled: set[int] = set()
+        self._alarm_armed = False
+        self._noted_at = 0.0
+        self._reporting = False
+        self._postponed: BaseException | None = None
+
+    def serve(self) -> None:
+        """The main thread's life."""
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        signal.signal(signal.SIGALRM, self._on_alarm)
+        sys.stdout = _Lines(self._say, "stdout")
+        sys.stderr = _Lines(self._say, "stderr")
+        logging.basicConfig(level=logging.INFO, handlers=[_Logged(self._say)], force=True)
+        threading.Thread(target=self._listen, name="penstock-line", daemon=True).start()
+        self._send(Ready(os.getpid()))
+        while (run := self._pending.get()) is not None:
+            self._send(self._attempt(run))
+            self._noted_at = 0.0
+
+    def _listen(self) -> None:
+        frames: Frames[Batch | CancelRun | Recall] = Frames(_decoder)
+        while data := self._hear():
+            for message in frames.feed(data):
+                match message:
+                    case Batch(runs=runs):
+                        for run in runs:
+                            self._pending.put(run)
+                    case CancelRun(token=token):
+                        self._cancelled.add(token)
+                    case Recall():
+                        self._give_back()
+        # The supervisor closes its sending side to retire this slot. If it died instead, nobody
+        # reads answers any more, and the first one sent will end the process.
+        self._pending.put(None)
+
+    def _hear(self) -> bytes:
+        try:
+            return self._line.recv(1 << 16)
+        except OSError:
+            return b""
+
+    def _give_back(self) -> None:
+        """Empty the queue; whatever the main thread takes meanwhile is simply not in the answer."""
+        tokens = []
+        with contextlib.suppress(queue.Empty):
+            while run := self._pending.get_nowait():
+                tokens.append(run.token)
+        self._send(Recalled(tuple(tokens)))
+
+    def _send(self, message: FromChild) -> None:
+        data = frame(message)
+        try:
+            with self._sending:
+                self._line.sendall(data)
+        except OSError:
+            os._exit(1)
+
+    def _attempt(self, run: Run) -> Done | Fault:
+        """One attempt from its parameters to its answer; whatever the task raises ends here."""
+        self._current = run
+        began = time.perf_counter_ns()
+        try:
+            with self._time_limit(run), _threads(run.threads):
+                task = self._catalog.find(run.task)
+                progress = Progress(self._note, lambda: run.token in self._cancelled)
+                progress.check()
+                result = task.run(run.params, progress)
+            return Done(run.token, result, _microseconds_since(began))
+        except BaseException as raised:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the task's too
+            return _fault(run, raised, _microseconds_since(began))
+        finally:
+            self._cancelled.discard(run.token)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            self._current = None
+
+    @contextlib.contextmanager
+    def _time_limit(self, run: Run) -> Iterator[None]:
+        if run.timeout_ms is None:
+            yield
+            return
+        self._alarm_armed = True
+        signal.setitimer(signal.ITIMER_REAL, run.timeout_ms / 1000)
+        try:
+            yield
+        finally:
+            self._alarm_armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
+        if self._alarm_armed:
+            self._alarm_armed = False
+            self._interrupt(SoftTimeout())
+
+    def _on_terminate(self, _number: int, _frame: FrameType | None) -> None:
+        if self._current is None:
+            sys.exit(0)
+        if self._current.token in self._cancelled:
+            self._interrupt(JobCancelled())
+
+    def _interrupt(self, reason: BaseException) -> None:
+        """Raise in the running task, but never between the halves of a message."""
+        if self._reporting:
+            self._postponed = reason
+        else:
+            raise reason
+
+    def _report(self, message: Note | Line) -> None:
+        self._reporting = True
+        try:
+            self._send(message)
+        finally:
+            self._reporting = False
+        reason, self._postponed = self._postponed, None
+        if reason is not None:
+            raise reason
+
+    def _note(self, progress: JobProgress) -> None:
+        now = time.monotonic()
+        if self._current and (now - self._noted_at >= PROGRESS_INTERVAL_S or progress.fraction >= 1):
+            self._noted_at = now
+            self._report(Note(self._current.token, progress))
+
+    def _say(self, stream: str, text: str) -> None:
+        if self._current is not None:
+            self._report(Line(self._current.token, stream, text[:MAX_LINE]))
+
+
+def _threads(count: int) -> contextlib.AbstractContextManager[Any]:
+    # Looking for the loaded BLAS libraries takes a millisecond, and one thread is what they have.
+    return contextlib.nullcontext() if count == 1 else threadpool_limits(count)
+
+
+def _microseconds_since(began: int) -> int:
+    return (time.perf_counter_ns() - began) // 1000
+
+
+def _fault(run: Run, raised: BaseException, elapsed_us: int) -> Fault:
+    said = f"{type(raised).__name__}: {raised}" if str(raised) else type(raised).__name__
+    code, message, permanent = FailureCode.TASK_ERROR, said, False
+    match raised:
+        case JobCancelled():
+            code, message = FailureCode.CANCELLED, "cancelled on request"
+        case SoftTimeout():
+            code, message = FailureCode.TIMED_OUT, f"took longer than {(run.timeout_ms or 0) / 1000:g} s"
+        case MemoryError():
+            code = FailureCode.OUT_OF_MEMORY
+        case ValidationError():
+            message, permanent = f"parameters do not fit this worker's version of the task: {said}", True
+        case PenstockError():
+            message = raised.message
+    return Fault(run.token, code, message[:MAX_LINE], _traceback(raised), permanent, elapsed_us)
+
+
+def _traceback(raised: BaseException) -> str:
+    """The traceback from the task's own first line on, its end kept when it is too long."""
+    frames = raised.__traceback__
+    while frames and frames.tb_frame.f_globals.get("__name__", "").startswith(
+        ("penstock.core", "penstock.executors")
+    ):
+        frames = frames.tb_next
+    text = "".join(traceback.format_exception(type(raised), raised, frames))
+    return text if len(text) <= MAX_DETAIL else "…" + text[-MAX_DETAIL:]
+
+
+class _Lines(io.TextIOBase):
+    """Printed text as lines for the supervisor."""
+
+    def __init__(self, say: Any, stream: str) -> None:
+        self._say = say
+        self._stream = stream
+        self._rest = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._say(self._stream, line)
+        if len(self._rest) > MAX_LINE:
+            self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        if self._rest:
+            self._say(self._stream, self._rest)
+            self._rest = ""
+
+
+class _Logged(logging.Handler):
+    """Logging records as lines for the supervisor."""
+
+    def __init__(self, say: Any) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in self.format(record).splitlines():
+            self._say(record.levelname.lower(), line)

@@ -1,0 +1,235 @@
+"""The `Executor` contract with killable processes: a zygote, and the children it forks."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+import psutil
+
+from penstock.core.attempt import Batch, CancelRun, FromChild, Recall, Run
+from penstock.core.errors import ErrorCode, PenstockError
+from penstock.executors.frames import Frames, frame
+from penstock.executors.system import SINGLE_THREADED
+from penstock.executors.zygote import Ended, Forked, FromZygote, Loaded, NotLoaded
+from penstock.ports import Exit
+
+LAST_WORDS_S = 0.2
+"""How long to wait for the line of a dead child to close: a process it left behind may hold it open."""
+
+OnMessage = Callable[[FromChild], None]
+OnExit = Callable[[Exit], None]
+
+
+class ProcessExecutor:
+    """Forks children that have ``modules`` imported, one BLAS thread each."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._modules = tuple(modules)
+        self._zygote: subprocess.Popen[bytes] | None = None
+        self._office: socket.socket | None = None
+        self._starting = asyncio.Lock()
+        self._frames: Frames[FromZygote] = Frames(msgspec.msgpack.Decoder(FromZygote))
+        self._loaded: asyncio.Future[tuple[str, ...]] | None = None
+        self._asked: deque[asyncio.Future[int]] = deque()
+        self._children: dict[int, ProcessChild] = {}
+        self._ended_early: dict[int, Exit] = {}
+
+    async def start(self) -> None:
+        """Start the zygote and wait until it has the tasks; a dead one is replaced by calling again."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._zygote = subprocess.Popen(  # noqa: ASYNC220, S603 - a few milliseconds, once
+                [sys.executable, "-m", "penstock.executors.zygote", str(theirs.fileno()), *self._modules],
+                pass_fds=[theirs.fileno()],
+                env=SINGLE_THREADED | os.environ,
+                stdin=subprocess.DEVNULL,
+            )
+        ours.setblocking(False)
+        self._office = ours
+        self._frames = Frames(msgspec.msgpack.Decoder(FromZygote))
+        loop = asyncio.get_running_loop()
+        self._loaded = loop.create_future()
+        loop.add_reader(ours, self._hear)
+        await self._loaded
+
+    async def spawn(self, on_message: OnMessage, on_exit: OnExit) -> "ProcessChild":
+        """Fork a child; raises INTERNAL_ERROR if the zygote dies meanwhile."""
+        async with self._starting:
+            if self._office is None:
+                await self.start()
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        with theirs:
+            forked = loop.create_future()
+            self._asked.append(forked)
+            office = self._office
+            if office is None:
+                raise _gone()
+            socket.send_fds(office, [b"f"], [theirs.fileno()])
+        try:
+            pid = await forked
+        except BaseException:
+            ours.close()
+            raise
+        child = ProcessChild(pid, on_message, on_exit)
+        self._children[pid] = child
+        await loop.create_connection(lambda: child, sock=ours)
+        if pid in self._ended_early:
+            child.ended(self._ended_early.pop(pid))
+        return child
+
+    async def stop(self) -> None:
+        """Close the zygote's line, at which it kills what is left; reap it."""
+        self._lose_zygote()
+        if self._zygote is not None:
+            await asyncio.to_thread(self._zygote.wait)
+
+    def _hear(self) -> None:
+        try:
+            data = self._office.recv(1 << 16) if self._office else b""
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        for message in self._frames.feed(data):
+            self._understand(message)
+        if not data:
+            self._lose_zygote()
+
+    def _understand(self, message: FromZygote) -> None:
+        match message:
+            case Loaded(tasks=tasks):
+                self._resolve_loaded(tasks)
+            case NotLoaded(message=text, detail=detail):
+                if self._loaded and not self._loaded.done():
+                    failed = PenstockError(ErrorCode.INVALID_REQUEST, text, {"detail": detail})
+                    self._loaded.set_exception(failed)
+            case Forked(pid=pid):
+                asked = self._asked.popleft()
+                if not asked.done():
+                    asked.set_result(pid)
+            case Ended(pid=pid, status=status, max_rss=max_rss):
+                self._end(pid, Exit(status=status, max_rss=max_rss))
+
+    def _resolve_loaded(self, tasks: tuple[str, ...]) -> None:
+        if self._loaded and not self._loaded.done():
+            self._loaded.set_result(tasks)
+
+    def _end(self, pid: int, ended: Exit) -> None:
+        child = self._children.pop(pid, None)
+        if child is None:
+            self._ended_early[pid] = ended
+        else:
+            child.ended(ended)
+
+    def _lose_zygote(self) -> None:
+        """Without it nobody reports how children end; they die with it."""
+        if self._office is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._office)
+        self._office.close()
+        self._office = None
+        self._ended_early.clear()
+        while self._asked:
+            asked = self._asked.popleft()
+            if not asked.done():
+                asked.set_exception(_gone())
+        if self._loaded and not self._loaded.done():
+            self._loaded.set_exception(_gone())
+        for pid, child in list(self._children.items()):
+            child.kill()
+            self._end(pid, Exit(status=None))
+
+
+class ProcessChild(asyncio.Protocol):
+    """One child as its supervisor sees it."""
+
+    def __init__(self, pid: int, on_message: OnMessage, on_exit: OnExit) -> None:
+        self.pid = pid
+        self._on_message = on_message
+        self._on_exit = on_exit
+        self._frames: Frames[FromChild] = Frames(msgspec.msgpack.Decoder(FromChild))
+        self._line: asyncio.Transport | None = None
+        self._closed = asyncio.Event()
+        self._waiting: asyncio.Task[None] | None = None
+        self._alive = True
+        self._memory = psutil.Process(pid) if psutil.pid_exists(pid) else None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of `asyncio.Protocol`."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what sockets get
+        self._line = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Part of `asyncio.Protocol`."""
+        for message in self._frames.feed(data):
+            self._on_message(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+        """Part of `asyncio.Protocol`. A child without a line is of no use, should it still live."""
+        self._closed.set()
+        self.kill()
+
+    def ended(self, how: Exit) -> None:
+        """The process is gone; report it after everything that it still said."""
+        self._alive = False
+        self._waiting = asyncio.get_running_loop().create_task(self._report(how))
+
+    async def _report(self, how: Exit) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), LAST_WORDS_S)
+        if self._line is not None:
+            self._line.abort()
+        self._on_exit(how)
+
+    def send(self, runs: Sequence[Run]) -> None:
+        """See `Child.send`."""
+        self._write(Batch(tuple(runs)))
+
+    def cancel(self, token: int) -> None:
+        """See `Child.cancel`."""
+        self._write(CancelRun(token))
+
+    def recall(self) -> None:
+        """See `Child.recall`."""
+        self._write(Recall())
+
+    def terminate(self) -> None:
+        """See `Child.terminate`."""
+        # Once reaped, the number may belong to another process.
+        if self._alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """See `Child.kill`: the whole process group, so that what the task started goes with it."""
+        if self._alive:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """See `Child.close`."""
+        if self._line is not None and self._line.can_write_eof() and not self._line.is_closing():
+            self._line.write_eof()
+
+    def rss(self) -> int:
+        """See `Child.rss`."""
+        try:
+            return self._memory.memory_info().rss if self._memory else 0
+        except psutil.Error:
+            return 0
+
+    def _write(self, message: Batch | CancelRun | Recall) -> None:
+        if self._line is not None and not self._line.is_closing():
+            self._line.write(frame(message))
+
+
+def _gone() -> PenstockError:
+    return PenstockError(ErrorCode.INTERNAL_ERROR, "the process that children are forked from has died")

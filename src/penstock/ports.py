@@ -1,0 +1,272 @@
+"""The contracts in words: what a broker and an executor promise to those who call them.
+
+Every verb takes a batch, and every verb is atomic: it happens whole or not at all, and its answer
+is given only after it is durable. The rules themselves are in ``core.lifecycle``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from penstock.core.attempt import FromChild, Run
+from penstock.core.job import Job, JobProgress, JobSpec, State, WorkerInfo
+from penstock.core.lifecycle import Claim, Settlement
+
+
+class Admission(StrEnum):
+    """How a submission was answered."""
+
+    ACCEPTED = "accepted"
+    CACHED = "cached"
+    JOINED = "joined"
+    REPEATED = "repeated"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to one submission. ``job`` is as it stands now, None if nothing was stored.
+
+    CONFLICT: the idempotency key was used before with another fingerprint; ``job`` is that one.
+    """
+
+    admission: Admission
+    job: Job | None
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim that a worker holds, with what its attempt has said since the last renewal."""
+
+    job_id: str
+    token: int
+    progress: JobProgress | None = None
+    lines: tuple[str, ...] = ()
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """What a renewing worker must do: stop the cancelled attempts, forget the lost ones (by token)."""
+
+    cancel: frozenset[int] = frozenset()
+    lost: frozenset[int] = frozenset()
+
+
+class EventKind(StrEnum):
+    """What happened to a job: it entered a state, or said something."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PROGRESS = "progress"
+    LOG = "log"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the ordered feed. ``id`` is opaque; handing it back resumes after it."""
+
+    id: str
+    at: int
+    job_id: str
+    kind: EventKind
+    data: Mapping[str, Any]
+
+
+class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs to list, newest first. ``before`` is the id of the last job of the previous page."""
+
+    state: State | None = None
+    task: str | None = None
+    queue: str | None = None
+    before: str | None = None
+    limit: int = 50
+
+
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One queue's depths. ``oldest_age_ms`` is how long the job at the head of its line has waited."""
+
+    name: str
+    scheduled: int = 0
+    queued: int = 0
+    running: int = 0
+    oldest_age_ms: int = 0
+    paused: bool = False
+
+
+class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker with what it holds. ``live`` is false once its lease has lapsed."""
+
+    info: WorkerInfo
+    running: int
+    live: bool
+    seen_at: int
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """The broker's figures. ``states`` counts the jobs it still keeps, by state."""
+
+    states: Mapping[str, int]
+    queues: tuple[QueueStats, ...]
+    workers: tuple[WorkerStats, ...]
+
+
+class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What every broker is told: how long a lease, an answer, a finished job and an event last."""
+
+    lease_ms: int = 5_000
+    timeout_s: float = 5.0
+    keep_jobs_ms: int = 7 * 86_400_000
+    keep_events_ms: int = 86_400_000
+
+
+class Broker(Protocol):
+    """Keeps jobs, leases, results and events.
+
+    Every verb raises BROKER_UNAVAILABLE (`PenstockError`) when the store cannot be reached or does
+    not answer in time; the caller may then repeat the call.
+    """
+
+    async def open(self) -> None:
+        """Connect and prepare the store; idempotent across processes."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the store. Nothing that was answered depends on it."""
+        ...
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
+        """Keep the jobs, one receipt each, in order. After ACCEPTED the job survives any crash."""
+        ...
+
+    async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
+        """Up to ``limit`` due jobs, by rank, then id; paused queues give none.
+
+        In one step each attempt is counted, its token issued and the worker's lease extended. With
+        nothing due, waits up to ``wait_s`` for a signal, without polling, and may return early empty.
+        """
+        ...
+
+    async def renew(self, worker: WorkerInfo, held: Sequence[Held]) -> Orders:
+        """Extend the worker's one lease, publish what its attempts said, bring back orders.
+
+        The first call makes the worker known. A report under a token that no longer holds is dropped.
+        """
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Store each verdict whose token is the job's current one; False for every other."""
+        ...
+
+    async def cancel(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Waiting jobs end at once, running ones are ordered to stop; None for an unknown id."""
+        ...
+
+    async def retry(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Failed and cancelled jobs are queued anew with all attempts; others stay as they are."""
+        ...
+
+    async def pause(self, queue: str) -> None:
+        """Give out no more jobs of this queue; running ones go on, submissions are kept."""
+        ...
+
+    async def resume(self, queue: str) -> None:
+        """Give out jobs of this queue again."""
+        ...
+
+    async def reclaim(self, worker: str, limit: int) -> list[Claim]:
+        """Take jobs of workers whose lease has lapsed, under new tokens, to be settled as `Lost`.
+
+        The old tokens are void from then on. Workers that hold nothing any more are forgotten.
+        """
+        ...
+
+    async def retire(self, worker: str) -> None:
+        """The worker leaves. What it still holds is open to `reclaim` at once."""
+        ...
+
+    async def trim(self, limit: int) -> int:
+        """Delete up to ``limit`` final jobs and events past their retention; returns how many."""
+        ...
+
+    async def get(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Jobs as they stand, None for an unknown id."""
+        ...
+
+    async def find(self, query: JobQuery) -> list[Job]:
+        """Jobs that match, newest first."""
+        ...
+
+    async def head(self) -> str:
+        """The id of the newest event; `events` after it yields only what happens from now on."""
+        ...
+
+    async def events(self, after: str, wait_s: float, limit: int = 1000) -> list[Event]:
+        """What happened after the event with this id, oldest first; waits like `claim` for more.
+
+        ``after=""`` starts at the oldest event kept. Raises INVALID_REQUEST for an id that is none.
+        """
+        ...
+
+    async def stats(self) -> Stats:
+        """Depths, ages and workers."""
+        ...
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a child process ended. ``status`` is its exit code, negative for a signal, None if unknown."""
+
+    status: int | None
+    max_rss: int = 0
+
+
+class Child(Protocol):
+    """One child process: a slot's body. It can be killed at any time without touching its neighbours."""
+
+    pid: int
+
+    def send(self, runs: Sequence[Run]) -> None:
+        """Run these attempts after those sent before."""
+        ...
+
+    def cancel(self, token: int) -> None:
+        """Tell the running attempt that it was cancelled (cooperative)."""
+        ...
+
+    def recall(self) -> None:
+        """Give back every attempt that was not begun; answered by `Recalled`."""
+        ...
+
+    def terminate(self) -> None:
+        """SIGTERM: raise in the running attempt."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        ...
+
+    def close(self) -> None:
+        """No more work: the child exits when it has nothing left to run."""
+        ...
+
+    def rss(self) -> int:
+        """Resident memory in bytes now, 0 if it has ended."""
+        ...
+
+
+class Executor(Protocol):
+    """Starts children that have the tasks imported."""
+
+    async def start(self) -> None:
+        """Import the tasks once; raises `PenstockError` naming a module that cannot be imported."""
+        ...
+
+    async def spawn(self, on_message: Callable[[FromChild], None], on_exit: Callable[[Exit], None]) -> Child:
+        """A new child. Both callbacks run on the event loop; ``on_exit`` comes last, exactly once."""
+        ...
+
+    async def stop(self) -> None:
+        """Kill what is left and end."""
+        ...

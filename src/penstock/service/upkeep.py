@@ -1,0 +1,53 @@
+"""Upkeep that every worker does, with no leader: take over from the dead, forget the old.
+
+Both verbs are atomic in the broker, so any number of workers may run this at once.
+"""
+
+import asyncio
+import random
+
+import structlog
+
+from penstock.core.errors import PenstockError
+from penstock.core.lifecycle import Lost, settlement
+from penstock.ports import Broker
+
+RECLAIM_S = 0.5
+TRIM_EVERY = 120
+RECLAIM_LIMIT = 500
+TRIM_LIMIT = 2_000
+
+
+class Upkeep:
+    """Runs until cancelled. ``worker`` owns what is reclaimed until it is settled as lost."""
+
+    def __init__(self, broker: Broker, worker: str) -> None:
+        self._broker = broker
+        self._worker = worker
+        self._log = structlog.get_logger("penstock.upkeep").bind(worker=worker)
+
+    async def run(self) -> None:
+        """Reclaim often, trim seldom; a broker that is away is tried again at the next turn."""
+        turn = 0
+        while True:
+            await asyncio.sleep(RECLAIM_S * random.uniform(0.8, 1.2))  # noqa: S311 - spread over workers
+            turn += 1
+            try:
+                await self.reclaim()
+                if turn % TRIM_EVERY == 0:
+                    await self._broker.trim(TRIM_LIMIT)
+            except PenstockError as failed:
+                self._log.warning("upkeep put off", error=failed.message)
+
+    async def reclaim(self) -> int:
+        """Settle the jobs of lapsed workers as lost; returns how many."""
+        claims = await self._broker.reclaim(self._worker, RECLAIM_LIMIT)
+        if not claims:
+            return 0
+        lost = [(claim, Lost(claim.lost_by or "unknown")) for claim in claims]
+        draw = random.random()  # noqa: S311 - jitter
+        await self._broker.settle([settlement(claim, outcome, draw) for claim, outcome in lost])
+        self._log.warning(
+            "jobs of a vanished worker queued again", jobs=len(claims), lost_by=claims[0].lost_by
+        )
+        return len(claims)

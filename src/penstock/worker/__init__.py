@@ -1,0 +1,1 @@
+"""The worker: a supervisor that claims, renews and settles, and slots that hold killable children."""

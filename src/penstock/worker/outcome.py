@@ -1,0 +1,48 @@
+"""How an attempt ended, in core's terms: from what the child said, or from how it died."""
+
+import signal
+
+import msgspec
+
+from penstock.core.attempt import Done, Fault
+from penstock.core.errors import FailureCode
+from penstock.core.job import JobError
+from penstock.core.lifecycle import Cancelled, Failed, Outcome, Succeeded
+from penstock.core.units import readable_size
+from penstock.ports import Exit
+
+
+def said(answer: Done | Fault) -> Outcome:
+    """The outcome a child reported."""
+    if isinstance(answer, Done):
+        return Succeeded(msgspec.Raw(answer.result))
+    if answer.code == FailureCode.CANCELLED:
+        return Cancelled()
+    return Failed(JobError(answer.code, answer.message, answer.detail), permanent=answer.permanent)
+
+
+def died(how: Exit, memory_limit: int) -> Outcome:
+    """The outcome of an attempt whose child ended without an answer and without being told to.
+
+    A SIGKILL from elsewhere at a size beyond the limit (bytes) is the kernel running out of memory.
+    """
+    if how.status == -signal.SIGKILL and how.max_rss > memory_limit:
+        grown = f"{readable_size(how.max_rss)} > limit {readable_size(memory_limit)}"
+        return failed(FailureCode.OUT_OF_MEMORY, grown)
+    return failed(FailureCode.CRASHED, f"the process {_cause(how.status)}")
+
+
+def failed(code: FailureCode, message: str) -> Failed:
+    """A failure that the supervisor states itself."""
+    return Failed(JobError(code, message))
+
+
+def _cause(status: int | None) -> str:
+    if status is None:
+        return "vanished"
+    if status >= 0:
+        return f"exited with status {status} before the task returned"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"

@@ -1,0 +1,304 @@
+"""One slot: a child process and the attempts it was given, of which the first is the one that runs.
+
+The slot decides when its child must be asked, signalled or killed, and what that means for the
+attempt. It reports every attempt back to its supervisor exactly once: finished or returned.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Protocol
+
+from penstock.core.attempt import Done, Fault, FromChild, Line, Note, Ready, Recalled
+from penstock.core.errors import FailureCode
+from penstock.core.job import JobProgress
+from penstock.core.lifecycle import Cancelled, Outcome, Released
+from penstock.core.units import readable_duration, readable_size
+from penstock.ports import Child, Executor, Exit
+from penstock.worker.holding import Holding
+from penstock.worker.outcome import died, failed, said
+from penstock.worker.pace import MAX_AHEAD, WORTH_MS, Pace
+from penstock.worker.policy import SlotPolicy
+
+STUCK_MS = 100.0
+"""A running attempt this old holds hostage whatever was shipped behind it, so that is recalled."""
+
+ASK_S = 0.3
+TERMINATE_S = 0.5
+"""A cancelled attempt is asked to stop, SIGTERMed after `ASK_S` and SIGKILLed `TERMINATE_S` later."""
+
+TINY_MS = 10.0
+"""Attempts shorter than this count by their length towards recycling, longer ones count as one."""
+
+
+class Office(Protocol):
+    """What a slot tells its supervisor."""
+
+    def finished(self, holding: Holding, outcome: Outcome, elapsed_ms: float) -> None:
+        """This attempt is over."""
+
+    def returned(self, holdings: list[Holding]) -> None:
+        """These were not begun."""
+
+    def noted(self, holding: Holding, progress: JobProgress) -> None:
+        """The attempt reported progress."""
+
+    def logged(self, holding: Holding, stream: str, text: str) -> None:
+        """The attempt printed or logged a line."""
+
+    def child_ended(self, slot: "Slot", *, idle: bool) -> None:
+        """The slot's child is gone, ``idle`` if it had nothing to do; `Slot.start` gives it another."""
+
+
+class Slot:
+    """A place in which one attempt runs at a time."""
+
+    def __init__(
+        self, number: int, executor: Executor, office: Office, pace: Pace, policy: SlotPolicy
+    ) -> None:
+        self.number = number
+        self._executor = executor
+        self._office = office
+        self._pace = pace
+        self._policy = policy
+        self._child: Child | None = None
+        self._fresh: Child | None = None
+        self._warming: asyncio.Task[None] | None = None
+        self._given: OrderedDict[int, Holding] = OrderedDict()
+        self._unsent: list[Holding] = []
+        self._worth_ms = 0.0
+        self._head_since = 0.0
+        self._recalled = False
+        self._ending: Outcome | None = None
+        self._timers: dict[int, list[asyncio.TimerHandle]] = {}
+        self._used = 0.0
+
+    async def start(self) -> None:
+        """Get a child; until then nothing can be given."""
+        child = await self._spawn()
+        self._child, self._used = child, 0.0
+
+    async def _spawn(self) -> Child:
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        body: list[Child] = []
+
+        def up() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        def heard(message: FromChild) -> None:
+            if isinstance(message, Ready):
+                up()
+            else:
+                self._heard(message)
+
+        def ended(how: Exit) -> None:
+            up()
+            self._ended(body[0], how)
+
+        body.append(await self._executor.spawn(heard, ended))
+        await ready
+        return body[0]
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return self._child.pid if self._child else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has an attempt."""
+        return bool(self._given)
+
+    @property
+    def load_ms(self) -> float:
+        """What it has at hand, in expected milliseconds."""
+        return self._worth_ms
+
+    def room(self, task: str) -> bool:
+        """Whether it should be given an attempt of this task now."""
+        if self._child is None or self._fresh is not None or self._ending is not None:
+            return False
+        if not self._given:
+            return True
+        worth = self._worth_ms + self._pace.expected_ms(task)
+        return worth <= WORTH_MS and len(self._given) < MAX_AHEAD and not self._recalled
+
+    def appetite(self, depth: int) -> int:
+        """How many more jobs it could take if all were like the recent ones."""
+        if self._child is None or self._fresh is not None or self._ending is not None or self._recalled:
+            return 0
+        return max(0, depth - len(self._given))
+
+    def take(self, holding: Holding) -> None:
+        """Accept an attempt; `ship` sends all that were taken."""
+        if not self._given:
+            self._begin_head()
+        holding.worth_ms = self._pace.expected_ms(holding.claim.spec.task)
+        self._worth_ms += holding.worth_ms
+        self._given[holding.token] = holding
+        self._unsent.append(holding)
+
+    def ship(self) -> None:
+        """Send what was taken to the child in one message."""
+        if self._unsent and self._child is not None:
+            self._child.send([holding.run() for holding in self._unsent])
+        self._unsent.clear()
+
+    def stop_attempt(self, token: int) -> None:
+        """The job was cancelled or taken over: ask, then SIGTERM, then SIGKILL if it is running.
+
+        An attempt that waits in the child is answered as cancelled when its turn comes.
+        """
+        if self._child is None or token not in self._given:
+            return
+        self._child.cancel(token)
+        later = asyncio.get_running_loop().call_later
+        self._timers[token] = [
+            later(ASK_S, self._terminate, token),
+            later(ASK_S + TERMINATE_S, self._end, token, Cancelled()),
+        ]
+
+    def recall(self) -> None:
+        """Ask for everything that was not begun."""
+        if self._child is not None and len(self._given) > 1 and not self._recalled:
+            self._recalled = True
+            self._child.recall()
+
+    def patrol(self, now: float) -> None:
+        """Look after the running attempt: its time, its memory, and who waits behind it."""
+        if self._child is None or not self._given or self._ending is not None:
+            return
+        head = next(iter(self._given.values()))
+        age_ms = (now - self._head_since) * 1000
+        limits = head.claim.spec.limits
+        if limits.timeout_ms is not None and age_ms > limits.timeout_ms + limits.grace_ms:
+            message = f"took longer than {readable_duration(limits.timeout_ms)} and did not stop"
+            self._end(head.token, failed(FailureCode.TIMED_OUT, message))
+        elif age_ms > STUCK_MS:
+            self.recall()
+            self._check_memory(head)
+
+    def _check_memory(self, head: Holding) -> None:
+        limit = self._memory_limit(head)
+        used = self._child.rss() if self._child else 0
+        if used > limit:
+            message = f"{readable_size(used)} > limit {readable_size(limit)}"
+            self._end(head.token, failed(FailureCode.OUT_OF_MEMORY, message))
+
+    def _memory_limit(self, holding: Holding) -> int:
+        return holding.claim.spec.limits.memory_bytes or self._policy.memory_bytes
+
+    def release_all(self) -> None:
+        """Give up what is still here at once: the running attempt is killed and released."""
+        for token in list(self._given)[:1]:
+            self._end(token, Released())
+
+    def close(self) -> None:
+        """No more work."""
+        if self._warming is not None:
+            self._warming.cancel()
+        for child in (self._child, self._fresh):
+            if child is not None:
+                child.close()
+
+    def _terminate(self, token: int) -> None:
+        if self._child is not None and next(iter(self._given), None) == token:
+            self._child.terminate()
+
+    def _end(self, token: int, outcome: Outcome) -> None:
+        """Kill the child for the sake of its running attempt, which ends with ``outcome``."""
+        if self._child is not None and self._ending is None and next(iter(self._given), None) == token:
+            self._ending = outcome
+            self._child.kill()
+
+    def _begin_head(self) -> None:
+        self._head_since = time.monotonic()
+
+    def _heard(self, message: FromChild) -> None:
+        match message:
+            case Done(token=token) | Fault(token=token):
+                self._answered(token, message)
+            case Note(token=token, progress=progress):
+                if token in self._given:
+                    self._office.noted(self._given[token], progress)
+            case Line(token=token, stream=stream, text=text):
+                if token in self._given:
+                    self._office.logged(self._given[token], stream, text)
+            case Recalled(tokens=tokens):
+                self._recalled = False
+                self._office.returned(self._take_back(tokens))
+
+    def _take_back(self, tokens: Iterable[int]) -> list[Holding]:
+        back = [self._given.pop(token) for token in tokens if token in self._given]
+        self._worth_ms = sum(holding.worth_ms for holding in self._given.values())
+        return back
+
+    def _answered(self, token: int, answer: Done | Fault) -> None:
+        holding = self._given.pop(token, None)
+        if holding is None:
+            return
+        elapsed_ms = answer.elapsed_us / 1000
+        self._worth_ms = self._worth_ms - holding.worth_ms if self._given else 0.0
+        self._pace.learn(holding.claim.spec.task, elapsed_ms)
+        self._used += min(1.0, elapsed_ms / TINY_MS)
+        self._begin_head()
+        self._drop_timers(token)
+        self._recycle_if_due(elapsed_ms)
+        self._office.finished(holding, said(answer), elapsed_ms)
+
+    def _drop_timers(self, token: int) -> None:
+        for timer in self._timers.pop(token, ()):
+            timer.cancel()
+
+    def _recycle_if_due(self, elapsed_ms: float) -> None:
+        if self._fresh is not None:
+            self._swap_if_empty()
+        elif self._warming is None and (self._used >= self._policy.recycle_after or self._grown(elapsed_ms)):
+            self._warming = asyncio.get_running_loop().create_task(self._warm())
+
+    def _grown(self, elapsed_ms: float) -> bool:
+        return (
+            elapsed_ms >= TINY_MS
+            and self._child is not None
+            and self._child.rss() > self._policy.recycle_bytes
+        )
+
+    async def _warm(self) -> None:
+        """Have the replacement ready before the old child leaves, so that recycling costs no time."""
+        try:
+            self._fresh = await self._spawn()
+            self._swap_if_empty()
+        finally:
+            self._warming = None
+
+    def _swap_if_empty(self) -> None:
+        if self._fresh is None or self._given:
+            return
+        old, self._child, self._fresh, self._used = self._child, self._fresh, None, 0.0
+        if old is not None:
+            old.close()
+
+    def _ended(self, child: Child, how: Exit) -> None:
+        if child is self._fresh:
+            self._fresh = None
+        if child is not self._child:
+            return  # it had been replaced, and left as it should
+        self._child, self._fresh, self._used = self._fresh, None, 0.0
+        given = list(self._given.values())
+        elapsed_ms = (time.monotonic() - self._head_since) * 1000
+        self._empty()
+        if given:
+            self._office.returned(given[1:])
+            outcome = self._ending or died(how, self._memory_limit(given[0]))
+            self._ending = None
+            self._office.finished(given[0], outcome, elapsed_ms)
+        self._office.child_ended(self, idle=not given)
+
+    def _empty(self) -> None:
+        for token in list(self._timers):
+            self._drop_timers(token)
+        self._given.clear()
+        self._unsent.clear()
+        self._worth_ms, self._recalled = 0.0, False

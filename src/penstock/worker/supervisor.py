@@ -1,0 +1,311 @@
+"""The supervisor: claims jobs, gives them to slots, renews its lease, settles outcomes. Never runs user code.
+
+Four loops share `_held`, every claim from its arrival to its accepted settlement: `_claiming` fills
+it, `_renewing` speaks for it, `_settling` empties it, `_patrolling` looks after what runs. Each
+survives a lost broker: it tries again until the broker is back.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from msgspec.structs import replace
+
+from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.job import JobProgress, WorkerInfo
+from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, settlement
+from penstock.ports import Broker, Executor, Orders
+from penstock.worker.holding import Holding
+from penstock.worker.journal import Journal
+from penstock.worker.pace import Pace
+from penstock.worker.policy import WorkerPolicy
+from penstock.worker.slot import Slot
+
+RENEW_S = 1.0
+REPORT_S = 0.25
+"""The lease is renewed every `RENEW_S`, or `REPORT_S` after a task said something."""
+
+PATROL_S = 0.05
+CLAIM_WAIT_S = 30.0
+RETRY_CAP_S = 5.0
+RESTART_S = 0.5
+SETTLE_S = 10.0
+
+Answer = TypeVar("Answer")
+
+
+class Supervisor:
+    """One worker. `run` returns when it has drained after `stop`."""
+
+    def __init__(self, broker: Broker, executor: Executor, info: WorkerInfo, policy: WorkerPolicy) -> None:
+        self._broker = broker
+        self._executor = executor
+        self._info = info
+        self._policy = policy
+        self._log = structlog.get_logger("penstock.worker").bind(worker=info.id)
+        self._journal = Journal(info.id)
+        self._pace = Pace()
+        self._slots = [Slot(n, executor, self, self._pace, policy.slot) for n in range(policy.slots)]
+        self._held: dict[int, Holding] = {}
+        self._local: deque[Holding] = deque()
+        self._outbox: list[Settlement] = []
+        self._room = asyncio.Event()
+        self._work = asyncio.Event()
+        self._mail = asyncio.Event()
+        self._said = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._restarts: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Drain: take nothing new, let running jobs finish. Called again: let nothing finish."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+        self._info = replace(self._info, draining=True)
+
+    async def run(self) -> None:
+        """Start the slots, work until `stop`, drain, and leave."""
+        await self._executor.start()
+        await asyncio.gather(*(slot.start() for slot in self._slots))
+        await self._persist(self._renew)
+        self._log.info("waiting for jobs", slots=len(self._slots), queues=list(self._policy.queues))
+        try:
+            async with asyncio.TaskGroup() as loops:
+                claiming = loops.create_task(self._claiming())
+                others = [
+                    loops.create_task(work()) for work in (self._renewing, self._settling, self._patrolling)
+                ]
+                await self._stopping.wait()
+                claiming.cancel()
+                await self._drain()
+                for loop in others:
+                    loop.cancel()
+        finally:
+            for slot in self._slots:
+                slot.close()
+            await self._executor.stop()
+        await self._leave()
+        self._journal.flush()
+        self._log.info("stopped")
+
+    # The four loops
+
+    async def _claiming(self) -> None:
+        while not self._stopping.is_set():
+            self._room.clear()
+            wanted = self._appetite()
+            if wanted <= 0:
+                await self._room.wait()
+                continue
+            claims = await self._persist(lambda wanted=wanted: self._claim(wanted))  # type: ignore[misc]
+            self._receive(claims)
+
+    async def _claim(self, wanted: int) -> list[Claim]:
+        return await self._broker.claim(self._info.id, self._policy.queues, wanted, CLAIM_WAIT_S)
+
+    async def _renewing(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._said.wait(), RENEW_S)
+                await asyncio.sleep(REPORT_S)
+            self._said.clear()
+            await self._persist(self._renew)
+
+    async def _settling(self) -> None:
+        while True:
+            await self._mail.wait()
+            self._mail.clear()
+            await self._persist(self._settle)
+
+    async def _patrolling(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._held:
+                await asyncio.sleep(PATROL_S)
+                now = time.monotonic()
+                for slot in self._slots:
+                    slot.patrol(now)
+                self._release_stale(now)
+
+    # What the loops do
+
+    def _appetite(self) -> int:
+        depth = self._pace.depth()
+        return sum(slot.appetite(depth) for slot in self._slots) - len(self._local)
+
+    def _receive(self, claims: list[Claim]) -> None:
+        now = time.monotonic()
+        for claim in claims:
+            holding = Holding(claim, now)
+            self._held[claim.token] = holding
+            self._local.append(holding)
+        if claims:
+            self._work.set()
+        self._distribute()
+
+    def _distribute(self) -> None:
+        """Give each waiting attempt to the least loaded slot that has room for it."""
+        if self._stopping.is_set():
+            return
+        touched: set[Slot] = set()
+        while self._local:
+            task = self._local[0].claim.spec.task
+            open_slots = [slot for slot in self._slots if slot.room(task)]
+            if not open_slots:
+                break
+            slot = min(open_slots, key=lambda each: each.load_ms)
+            slot.take(self._local.popleft())
+            touched.add(slot)
+        for slot in touched:
+            slot.ship()
+
+    def _release_stale(self, now: float) -> None:
+        """Hand back what no slot will take soon: another worker may be idle."""
+        stale = [holding for holding in self._local if now - holding.since > 2 * PATROL_S]
+        for holding in stale:
+            self._local.remove(holding)
+            self._conclude(holding, Released())
+
+    async def _renew(self) -> None:
+        reports = [holding.report() for holding in self._held.values()]
+        info = replace(self._info, busy=sum(slot.busy for slot in self._slots))
+        orders = await self._broker.renew(info, reports)
+        for report in reports:
+            if report.token in self._held:
+                self._held[report.token].reported(report)
+        self._obey(orders)
+
+    def _obey(self, orders: Orders) -> None:
+        for token in orders.cancel | orders.lost:
+            holding = self._held.get(token)
+            if holding is None or holding.cancelled:
+                continue
+            holding.cancelled = True
+            holding.unwanted = token in orders.lost
+            if holding in self._local:
+                self._local.remove(holding)
+                self._conclude(holding, Cancelled())
+            for slot in self._slots:
+                slot.stop_attempt(token)
+
+    async def _settle(self) -> None:
+        batch, self._outbox = self._outbox, []
+        try:
+            accepted = await self._broker.settle(batch)
+        except BaseException:
+            self._outbox = batch + self._outbox
+            raise
+        for settled, ok in zip(batch, accepted, strict=True):
+            holding = self._held.pop(settled.token)
+            if not ok:
+                self._log.warning("outcome refused", job=settled.job_id, attempt=holding.claim.attempt)
+        self._room.set()
+
+    def _conclude(self, holding: Holding, outcome: Outcome, elapsed_ms: float = 0.0) -> None:
+        """Put an outcome into the post; one that nobody wants any more is dropped."""
+        self._journal.finished(holding.claim.spec, holding.claim.attempt, outcome, elapsed_ms)
+        if holding.unwanted:
+            self._held.pop(holding.token, None)
+            return
+        self._outbox.append(settlement(holding.claim, outcome, random.random()))  # noqa: S311 - jitter
+        self._mail.set()
+
+    # What the slots tell (`slot.Office`)
+
+    def finished(self, holding: Holding, outcome: Outcome, elapsed_ms: float) -> None:
+        """Settle it and make use of the room."""
+        self._conclude(holding, outcome, elapsed_ms)
+        self._distribute()
+        self._room.set()
+
+    def returned(self, holdings: list[Holding]) -> None:
+        """Another slot may take these; when stopping, another worker."""
+        now = time.monotonic()
+        for holding in reversed(holdings):
+            holding.since = now
+            self._local.appendleft(holding)
+        if self._stopping.is_set():
+            self._release_local()
+        self._distribute()
+
+    def noted(self, holding: Holding, progress: JobProgress) -> None:
+        """Publish it with the next renewal."""
+        holding.note(progress)
+        self._said.set()
+
+    def logged(self, holding: Holding, stream: str, text: str) -> None:
+        """Log it here, and publish it with the next renewal."""
+        self._journal.said(holding.claim.spec, holding.claim.attempt, stream, text)
+        holding.add_line(text)
+        self._said.set()
+
+    def child_ended(self, slot: Slot, *, idle: bool) -> None:
+        """Give the slot another child, not in haste if this one died of nothing."""
+        if not self._stopping.is_set():
+            restart = asyncio.get_running_loop().create_task(self._restart(slot, RESTART_S if idle else 0))
+            self._restarts.add(restart)
+            restart.add_done_callback(self._restarts.discard)
+
+    async def _restart(self, slot: Slot, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        while not self._stopping.is_set() and slot.pid is None:
+            try:
+                await slot.start()
+            except PenstockError as failed:
+                self._log.error("cannot start a child", slot=slot.number, error=failed.message)
+                await asyncio.sleep(RESTART_S)
+        self._distribute()
+        self._room.set()
+
+    # Stopping
+
+    async def _drain(self) -> None:
+        self._log.info(
+            "stopping", running=sum(slot.busy for slot in self._slots), grace_s=self._policy.drain_s
+        )
+        self._release_local()
+        for slot in self._slots:
+            slot.recall()
+        await self._until(lambda: not any(slot.busy for slot in self._slots), self._policy.drain_s)
+        for slot in self._slots:
+            slot.release_all()
+        await self._until(lambda: not self._held, SETTLE_S, patient=True)
+
+    def _release_local(self) -> None:
+        while self._local:
+            self._conclude(self._local.popleft(), Released())
+
+    async def _until(self, reached: Callable[[], bool], limit_s: float, *, patient: bool = False) -> None:
+        """Wait for a condition that a finished or settled attempt may bring about."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit_s
+        while not reached() and loop.time() < deadline and (patient or not self._hurry.is_set()):
+            self._room.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._room.wait(), PATROL_S)
+
+    async def _leave(self) -> None:
+        try:
+            await self._broker.retire(self._info.id)
+        except PenstockError as failed:
+            self._log.warning("could not sign off; the lease will lapse", error=failed.message)
+
+    async def _persist(self, action: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Repeat while the broker is away, with growing, jittered pauses."""
+        pause_s = 0.1
+        while True:
+            try:
+                return await action()
+            except PenstockError as failed:
+                if failed.code is not ErrorCode.BROKER_UNAVAILABLE:
+                    raise
+                self._log.warning("broker unavailable, trying again", error=failed.message)
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
+                pause_s = min(RETRY_CAP_S, pause_s * 2)
