@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import msgspec
 import psutil
@@ -164,8 +165,7 @@ class ProcessChild(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what sockets get
-        self._line = transport
+        self._line = cast("asyncio.Transport", transport)  # what a socket gets, from any event loop
 
     def data_received(self, data: bytes) -> None:
         """Part of `asyncio.Protocol`."""

@@ -14,6 +14,7 @@ class Pace:
     def __init__(self) -> None:
         self._by_task: dict[str, float] = {}
         self._overall: float | None = None
+        self._trust = 1
 
     def learn(self, task: str, elapsed_ms: float) -> None:
         """Take one finished attempt into account."""
@@ -24,11 +25,19 @@ class Pace:
         """What the next attempt of this task may take; a whole slot's worth if it was never seen."""
         return max(self._by_task.get(task, WORTH_MS), WORTH_MS / MAX_AHEAD)
 
+    def judge(self, *, kept_up: bool) -> None:
+        """After a claim: did the slots take all of it? Grow by doubling, start over when they did not.
+
+        What is claimed next need not be like what ran last, so a long read-ahead must be earned.
+        """
+        self._trust = min(MAX_AHEAD, self._trust * 2) if kept_up else 1
+
     def depth(self) -> int:
         """How many jobs a slot should have at hand, at least one."""
         if self._overall is None:
             return 1
-        return max(1, min(MAX_AHEAD, int(WORTH_MS / max(self._overall, WORTH_MS / MAX_AHEAD))))
+        worth = WORTH_MS / max(self._overall, WORTH_MS / MAX_AHEAD)
+        return max(1, min(self._trust, int(worth)))
 
 
 def _blend(mean: float | None, value: float) -> float:

@@ -146,9 +146,10 @@ class Supervisor:
             holding = Holding(claim, now)
             self._held[claim.token] = holding
             self._local.append(holding)
+        self._distribute()
         if claims:
             self._work.set()
-        self._distribute()
+            self._pace.judge(kept_up=not self._local)
 
     def _distribute(self) -> None:
         """Give each waiting attempt to the least loaded slot that has room for it."""

@@ -1,0 +1,39 @@
+"""Assembles the HTTP application: the routes found in ``api/routes``, the guard, the error envelope."""
+
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+
+from penstock.api import errors, routes
+from penstock.api.guards import Guard
+from penstock.api.office import Office
+
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+
+
+def create_app(office: Office, lifespan: Lifespan | None = None) -> FastAPI:
+    """The application. ``lifespan`` opens and closes what the office stands on."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        if lifespan is None:
+            yield
+        else:
+            async with lifespan():
+                yield
+
+    app = FastAPI(
+        title="Penstock",
+        version=office.version,
+        description="Durable jobs from CPU-heavy Python functions.",
+        lifespan=life,
+    )
+    for entry in pkgutil.iter_modules(routes.__path__):
+        module = importlib.import_module(f"{routes.__name__}.{entry.name}")
+        app.include_router(module.router(office))
+    errors.install(app)
+    app.add_middleware(Guard, max_body=office.max_body, registry=office.registry)
+    return app

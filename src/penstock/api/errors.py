@@ -1,0 +1,70 @@
+"""Whatever goes wrong in a route leaves as the one envelope."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from penstock.api.wire import answer, envelope, error_body
+from penstock.core.errors import ErrorCode, PenstockError, field_error
+
+
+def install(app: FastAPI) -> None:
+    """Add the handlers."""
+    app.add_exception_handler(PenstockError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def request_id(request: Request) -> str | None:
+    """The id that `Guard` kept or made."""
+    return getattr(request.state, "request_id", None)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PenstockError)  # noqa: S101 - what it is registered for
+    return envelope(error, request_id(request))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
+    problems = error.errors()
+    if any(problem["type"] == "json_invalid" for problem in problems):
+        refused = PenstockError(
+            ErrorCode.INVALID_REQUEST, f"the body is not valid JSON: {_json_reason(problems)}"
+        )
+    elif problems and not _field(problems[0]):
+        message = "the body must be a JSON object, sent as Content-Type: application/json"
+        refused = PenstockError(ErrorCode.INVALID_REQUEST, message)
+    else:
+        refused = field_error([(_field(problem), problem["msg"]) for problem in problems])
+    return envelope(refused, request_id(request))
+
+
+def _json_reason(problems: Any) -> str:
+    return str(problems[0].get("ctx", {}).get("error", problems[0]["msg"]))
+
+
+def _field(problem: Any) -> str:
+    """``params.macro.unemployment`` or ``items[2].task``; the part of the request it was in is left out."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"][1:])
+    return path.removeprefix(".")
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    code = ErrorCode.NOT_FOUND if error.status_code == 404 else ErrorCode.INVALID_REQUEST
+    refused = PenstockError(code, f"{request.method} {request.url.path}: {error.detail}")
+    headers = dict(error.headers or {})
+    return answer({"error": error_body(refused, request_id(request))}, error.status_code, headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    structlog.get_logger("penstock.api").error(
+        "unexpected error", request=request_id(request), path=request.url.path, exc_info=error
+    )
+    message = "something went wrong here; the log has the details under this request id"
+    return envelope(PenstockError(ErrorCode.INTERNAL_ERROR, message), request_id(request))

@@ -1,0 +1,123 @@
+"""What stands before every route: request ids, the body limit, timing, the access log, metrics."""
+
+import re
+import time
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from penstock.api.wire import envelope
+from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.ids import new_id
+from penstock.core.units import readable_size
+
+_GOOD_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
+_QUIET = frozenset({"/livez", "/healthz", "/metrics"})
+
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+
+class _TooLargeError(Exception):
+    """The body went past the limit while it was read."""
+
+
+class Guard:
+    """Pure ASGI, because a wrapped request and response would cost more than most routes do."""
+
+    def __init__(self, app: ASGIApp, max_body: int, registry: CollectorRegistry) -> None:
+        self._app = app
+        self._max_body = max_body
+        self._log = structlog.get_logger("penstock.api")
+        self._requests = Counter(
+            "penstock_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "penstock_http_seconds",
+            "Time until a request was answered.",
+            ["method", "route"],
+            registry=registry,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 500
+
+        async def reply(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                added = MutableHeaders(scope=message)
+                added["X-Request-ID"] = request_id
+                added["X-Response-Time"] = f"{(time.perf_counter() - began) * 1000:.1f}ms"
+                for name, value in SECURITY_HEADERS:
+                    added[name] = value
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, reply, headers, request_id)
+        finally:
+            self._account(scope, status, time.perf_counter() - began, request_id)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, reply: Send, headers: Headers, request_id: str
+    ) -> None:
+        announced = headers.get("content-length", "0")
+        if announced.isdigit() and int(announced) > self._max_body:
+            await self._refuse(scope, receive, reply, request_id)
+            return
+        try:
+            await self._app(scope, self._limited(receive), reply)
+        except _TooLargeError:
+            await self._refuse(scope, receive, reply, request_id)
+
+    def _limited(self, receive: Receive) -> Receive:
+        """A body without an announced length is counted while it arrives."""
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body:
+                raise _TooLargeError
+            return message
+
+        return counted
+
+    async def _refuse(self, scope: Scope, receive: Receive, reply: Send, request_id: str) -> None:
+        message = f"the request body is larger than {readable_size(self._max_body)}"
+        error = PenstockError(ErrorCode.TOO_LARGE, message, {"limit_bytes": self._max_body})
+        await envelope(error, request_id)(scope, receive, reply)
+
+    def _account(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        # The route's pattern, not the path: a label per job id would fill the metrics store.
+        route = getattr(scope.get("route"), "path", "none")
+        self._requests.labels(scope["method"], route, status).inc()
+        self._seconds.labels(scope["method"], route).observe(seconds)
+        log = self._log.debug if route in _QUIET else self._log.info
+        log(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=round(seconds * 1000, 1),
+            request=request_id,
+        )
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _GOOD_ID.fullmatch(given) else new_id()

@@ -1,0 +1,19 @@
+"""What every route is given."""
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from penstock.service.desk import Desk
+
+
+@dataclass(frozen=True)
+class Office:
+    """The node's desk, its metrics, and what it says of itself at ``/whoami``."""
+
+    desk: Desk
+    registry: CollectorRegistry
+    node: str
+    host: str
+    version: str
+    max_body: int

@@ -1,0 +1,1 @@
+"""One module per subject, each with ``router(office)``; a module put here is served."""

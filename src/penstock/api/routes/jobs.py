@@ -1,0 +1,116 @@
+"""Jobs: submit, look, list, cancel, retry."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from penstock.api.errors import request_id
+from penstock.api.office import Office
+from penstock.api.wire import STATUS, answer, error_body, job_view, receipt_view
+from penstock.core.errors import PenstockError
+from penstock.core.job import State
+from penstock.core.submission import JobView, Submission
+from penstock.ports import Admission, JobQuery, Receipt
+
+MAX_WAIT_S = 60.0
+MAX_BATCH = 10_000
+
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="seconds to wait for the job to end")]
+JobId = Annotated[str, Path(description="the job's id", max_length=100)]
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=200, description="same as idempotency_key in the body")
+]
+
+
+class BatchRequest(BaseModel):
+    """Independent submissions, answered one by one and in order."""
+
+    jobs: list[Submission] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class JobList(BaseModel):
+    """Newest first; ``next`` is the ``before`` of the next page, null at the end."""
+
+    jobs: list[JobView]
+    next: str | None
+
+
+def router(office: Office) -> APIRouter:
+    """The routes under ``/jobs``, and ``/batches``."""
+    routes = APIRouter(tags=["jobs"])
+    desk, node = office.desk, office.node
+
+    @routes.post("/jobs", status_code=202, response_model=JobView, responses={200: {"model": JobView}})
+    async def submit(
+        request: Request,
+        submission: Annotated[Submission, Body()],
+        wait: Wait = 0.0,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        """Have a job done.
+
+        202: it is kept and will run. 200: here is an answer that was known before or, with ``wait``,
+        the job that has ended meanwhile.
+        """
+        return await accept(office, request, submission, wait, idempotency_key)
+
+    @routes.post("/batches")
+    async def submit_many(request: Request, batch: Annotated[BatchRequest, Body()]) -> Response:
+        """Have many independent jobs done with one request: one receipt each, in order.
+
+        A receipt is ``{admission, job}`` or ``{error}``; a bad submission does not keep the others out.
+        """
+        answers = await desk.submit_many(batch.jobs, request_id(request))
+        return answer({"receipts": [_receipt(each, node, request_id(request)) for each in answers]})
+
+    @routes.get("/jobs", response_model=JobList)
+    async def find(
+        state: State | None = None,
+        task: str | None = None,
+        queue: str | None = None,
+        before: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    ) -> Response:
+        """Jobs that match, newest first, without their results."""
+        query = JobQuery(state=state, task=task, queue=queue, before=before, limit=limit)
+        jobs = await desk.find(query)
+        more = jobs[-1].id if len(jobs) == limit else None
+        return answer({"jobs": [job_view(job, node) for job in jobs], "next": more})
+
+    @routes.get("/jobs/{job_id}", response_model=JobView)
+    async def get(job_id: JobId, wait: Wait = 0.0) -> Response:
+        """The job as it stands, or as it is when it has ended within ``wait`` seconds."""
+        return answer(job_view(await desk.get(job_id, wait), node))
+
+    @routes.delete("/jobs/{job_id}", response_model=JobView)
+    async def cancel(job_id: JobId) -> Response:
+        """Cancel: a waiting job ends at once, a running one within seconds, an ended one stays."""
+        return answer(job_view(await desk.cancel(job_id), node))
+
+    @routes.post("/jobs/{job_id}/retry", status_code=202, response_model=JobView)
+    async def retry(job_id: JobId) -> Response:
+        """Queue a failed or cancelled job anew, with all its attempts."""
+        return answer(job_view(await desk.retry(job_id), node), 202)
+
+    return routes
+
+
+async def accept(
+    office: Office, request: Request, submission: Submission, wait_s: float, key: str | None
+) -> Response:
+    """Submit, wait if asked to, and answer with the status that tells what happened."""
+    if key is not None and submission.idempotency_key is None:
+        submission = submission.model_copy(update={"idempotency_key": key})
+    receipt = await office.desk.submit(submission, request_id(request))
+    view = receipt_view(receipt, office.node)
+    if wait_s > 0 and not view["state"].final:
+        view = job_view(await office.desk.get(view["id"], wait_s), office.node, receipt.admission)
+    known = receipt.admission is Admission.CACHED or view["state"].final
+    return answer(view, 200 if known else 202, {"Location": f"/jobs/{view['id']}"})
+
+
+def _receipt(each: Receipt | PenstockError, node: str, request: str | None) -> dict[str, Any]:
+    if isinstance(each, PenstockError):
+        return {"error": error_body(each, request), "status": STATUS[each.code]}
+    return {"admission": each.admission, "job": receipt_view(each, node)}

@@ -1,0 +1,104 @@
+"""The node itself: who it is, whether it is well, its metrics."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+
+from penstock.api.office import Office
+from penstock.api.wire import answer, queue_view
+from penstock.core.errors import PenstockError
+from penstock.ports import Stats
+
+
+def router(office: Office) -> APIRouter:
+    """Health, identity and metrics."""
+    routes = APIRouter(tags=["node"])
+    desk = office.desk
+    gauges = _Gauges(office)
+
+    @routes.get("/", include_in_schema=False)
+    async def index() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
+    @routes.get("/whoami")
+    async def whoami() -> dict[str, Any]:
+        """Which node answers."""
+        return {"node": office.node, "host": office.host, "version": office.version}
+
+    @routes.get("/livez")
+    async def livez() -> dict[str, str]:
+        """200 as long as this process answers at all."""
+        return {"status": "ok"}
+
+    @routes.get("/healthz")
+    async def healthz() -> Response:
+        """200 when this node can take jobs, 503 when its broker is away."""
+        try:
+            await desk.head()
+        except PenstockError as failed:
+            return answer({"status": "unavailable", "reason": failed.message}, 503, {"Retry-After": "1"})
+        return answer({"status": "ok"})
+
+    @routes.get("/health")
+    async def health() -> Response:
+        """How things are; ``degraded`` when the broker is away or no worker is live."""
+        identity = {"node": office.node, "version": office.version}
+        try:
+            stats = await desk.stats()
+        except PenstockError as failed:
+            broker = {"status": "unavailable", "reason": failed.message}
+            return answer(
+                {"status": "degraded", "broker": broker, "workers": None, "queues": None} | identity
+            )
+        live = [worker.info for worker in stats.workers if worker.live]
+        workers = {"live": len(live), "slots": sum(w.slots for w in live), "busy": sum(w.busy for w in live)}
+        return answer(
+            {
+                "status": "ok" if live else "degraded",
+                "broker": {"status": "ok"},
+                "workers": workers,
+                "queues": [queue_view(queue) for queue in stats.queues],
+            }
+            | identity
+        )
+
+    @routes.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus text format."""
+        try:
+            gauges.show(await desk.stats())
+        except PenstockError:
+            gauges.broker_up.set(0)
+        return Response(generate_latest(office.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+class _Gauges:
+    """Figures of the whole system, read from the broker when somebody scrapes."""
+
+    def __init__(self, office: Office) -> None:
+        registry = office.registry
+        self.broker_up = Gauge("penstock_broker_up", "1 if the broker answers.", registry=registry)
+        self._jobs = Gauge("penstock_jobs", "Jobs by queue and state.", ["queue", "state"], registry=registry)
+        self._age = Gauge(
+            "penstock_queue_age_seconds",
+            "Wait of the job at the head of the line.",
+            ["queue"],
+            registry=registry,
+        )
+        self._workers = Gauge("penstock_workers", "Live workers.", registry=registry)
+        self._slots = Gauge("penstock_slots", "Slots of live workers.", ["use"], registry=registry)
+
+    def show(self, stats: Stats) -> None:
+        self.broker_up.set(1)
+        for queue in stats.queues:
+            for state in ("scheduled", "queued", "running"):
+                self._jobs.labels(queue.name, state).set(getattr(queue, state))
+            self._age.labels(queue.name).set(queue.oldest_age_ms / 1000)
+        live = [worker.info for worker in stats.workers if worker.live]
+        self._workers.set(len(live))
+        self._slots.labels("all").set(sum(worker.slots for worker in live))
+        self._slots.labels("busy").set(sum(worker.busy for worker in live))

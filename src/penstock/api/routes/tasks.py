@@ -1,0 +1,66 @@
+"""Tasks: what can be asked for, and a typed submission for each."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Request, Response
+from pydantic import BaseModel
+
+from penstock.api.office import Office
+from penstock.api.routes.jobs import IdempotencyKey, Wait, accept
+from penstock.api.wire import task_view
+from penstock.core.catalog import AnyTask
+from penstock.core.submission import JobView, Submission, SubmitOptions, TaskView
+
+
+def router(office: Office) -> APIRouter:
+    """The routes under ``/tasks``."""
+    routes = APIRouter(tags=["tasks"])
+    catalog = office.desk.catalog
+
+    @routes.get("/tasks")
+    async def tasks() -> list[TaskView]:
+        """Every task with its JSON Schemas."""
+        return [task_view(task) for task in catalog.values()]
+
+    @routes.get("/tasks/{name}")
+    async def one(name: str) -> TaskView:
+        """One task with its JSON Schemas."""
+        return task_view(catalog.find(name))
+
+    for task in catalog.values():
+        routes.post(
+            f"/tasks/{task.name}/jobs",
+            status_code=202,
+            summary=f"Submit {task.name}",
+            description=task.description,
+            operation_id=f"submit_{task.name}",
+            response_model=JobView,
+            responses={200: {"model": JobView}},
+        )(_typed_submit(office, task))
+
+    @routes.post("/tasks/{name}/jobs", include_in_schema=False)
+    async def unknown(name: str) -> None:
+        """Any other name: 404 with the names there are."""
+        catalog.find(name)
+
+    return routes
+
+
+def _typed_submit(office: Office, task: AnyTask) -> Callable[..., Awaitable[Response]]:
+    """A route whose body is the task's own parameter model, so that OpenAPI describes it."""
+    params_model: type[BaseModel] = task.params_model
+    examples: list[Any] = [dict(task.example)] if task.example else []
+
+    async def submit(
+        request: Request,
+        params: Annotated[params_model, Body(examples=examples)],  # type: ignore[valid-type]
+        options: Annotated[SubmitOptions, Query()],
+        wait: Wait = 0.0,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        given = params.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
+        submission = Submission(task=task.name, params=given, **options.model_dump(exclude_unset=True))
+        return await accept(office, request, submission, wait, idempotency_key)
+
+    return submit

@@ -1,0 +1,159 @@
+"""How core's values look as JSON, and how errors become answers."""
+
+from typing import Any
+
+import msgspec
+from fastapi import Response
+
+from penstock.core.catalog import AnyTask
+from penstock.core.clock import iso
+from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.job import Job
+from penstock.core.submission import TaskView
+from penstock.ports import Admission, Event, QueueStats, Receipt, WorkerStats
+
+STATUS = {
+    ErrorCode.INVALID_REQUEST: 400,
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.FORBIDDEN: 403,
+    ErrorCode.TASK_UNKNOWN: 404,
+    ErrorCode.JOB_NOT_FOUND: 404,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.CONFLICT: 409,
+    ErrorCode.TOO_LARGE: 413,
+    ErrorCode.VALIDATION_ERROR: 422,
+    ErrorCode.RATE_LIMITED: 429,
+    ErrorCode.INTERNAL_ERROR: 500,
+    ErrorCode.QUEUE_FULL: 503,
+    ErrorCode.BROKER_UNAVAILABLE: 503,
+    ErrorCode.TASK_TIMEOUT: 504,
+}
+
+encode = msgspec.json.Encoder().encode
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response; encoded here because FastAPI's own way costs a copy of every result."""
+    return Response(encode(value), status, headers, media_type="application/json")
+
+
+def envelope(error: PenstockError, request_id: str | None) -> Response:
+    """The one shape of every error: ``{error: {code, message, details, request_id}}``."""
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    return answer({"error": error_body(error, request_id)}, STATUS[error.code], headers)
+
+
+def error_body(error: PenstockError, request_id: str | None) -> dict[str, Any]:
+    """What stands in the envelope."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "details": error.details,
+        "request_id": request_id,
+    }
+
+
+def node_of(worker: str | None) -> str | None:
+    """The node part of a worker's id, which is ``node/number``."""
+    return worker.rpartition("/")[0] or worker if worker else None
+
+
+def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[str, Any]:
+    """A job as `JobView` describes it, answered by ``node``."""
+    spec = job.spec
+    return {
+        "id": spec.id,
+        "task": spec.task,
+        "state": job.state,
+        "queue": spec.queue,
+        "priority": spec.priority,
+        "params": spec.params,
+        "result": job.result,
+        "error": job.error,
+        "progress": job.progress,
+        "attempt": job.attempt,
+        "max_attempts": spec.limits.max_attempts,
+        "cached": admission is Admission.CACHED,
+        "joined": admission is Admission.JOINED,
+        "created_at": iso(job.created_at),
+        "due_at": iso(job.due_at),
+        "started_at": job.started_at and iso(job.started_at),
+        "finished_at": job.finished_at and iso(job.finished_at),
+        "initiated_by": spec.initiated_by,
+        "handled_by": node_of(job.worker),
+        "checked_by": node,
+        "request_id": spec.request_id,
+        "parent_id": spec.parent_id,
+        "position": None,
+        "eta_s": None,
+    }
+
+
+def receipt_view(receipt: Receipt, node: str) -> dict[str, Any]:
+    """The job a submission led to."""
+    if receipt.job is None:
+        raise PenstockError(ErrorCode.INTERNAL_ERROR, "the broker accepted a job and did not tell which")
+    return job_view(receipt.job, node, receipt.admission)
+
+
+def task_view(task: AnyTask) -> TaskView:
+    """A task with its schemas."""
+    limits = task.limits
+    return TaskView(
+        name=task.name,
+        version=task.version,
+        description=task.description,
+        queue=task.queue,
+        priority=task.priority,
+        max_attempts=limits.max_attempts,
+        timeout_s=None if limits.timeout_ms is None else limits.timeout_ms / 1000,
+        memory_bytes=limits.memory_bytes,
+        params_schema=task.params_schema,
+        result_schema=task.result_schema,
+        example=dict(task.example),
+    )
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    """One entry of the feed."""
+    return {
+        "id": event.id,
+        "at": iso(event.at),
+        "job_id": event.job_id,
+        "kind": event.kind,
+        "data": event.data,
+    }
+
+
+def queue_view(queue: QueueStats) -> dict[str, Any]:
+    """A queue's depths; the age in seconds."""
+    return {
+        "name": queue.name,
+        "scheduled": queue.scheduled,
+        "queued": queue.queued,
+        "running": queue.running,
+        "oldest_age_s": queue.oldest_age_ms / 1000,
+        "paused": queue.paused,
+    }
+
+
+def worker_view(worker: WorkerStats) -> dict[str, Any]:
+    """A worker with its lease."""
+    info = worker.info
+    return {
+        "id": info.id,
+        "node": info.node,
+        "host": info.host,
+        "pid": info.pid,
+        "slots": info.slots,
+        "busy": info.busy,
+        "running": worker.running,
+        "queues": info.queues,
+        "version": info.version,
+        "live": worker.live,
+        "draining": info.draining,
+        "started_at": iso(info.started_at),
+        "seen_at": iso(worker.seen_at),
+    }

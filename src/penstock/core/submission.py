@@ -1,0 +1,104 @@
+"""What a client sends to have a job done, and what it gets to see of it."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from penstock.core.job import Priority, State
+
+
+class SubmitOptions(BaseModel):
+    """How a job should be run; everything left out comes from the task."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    priority: Priority | None = Field(default=None, description="high, medium or low; the task's by default")
+    queue: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.\-]{1,100}$", description="queue name")
+    idempotency_key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="a second submission with the same key gets the first one's job",
+    )
+    delay_s: float = Field(default=0.0, ge=0, le=31_536_000, description="seconds before the job is due")
+    timeout_s: float | None = Field(
+        default=None, gt=0, le=31_536_000, description="seconds one attempt may take"
+    )
+    max_attempts: int | None = Field(default=None, ge=1, le=100, description="attempts before it fails")
+    client: str | None = Field(default=None, max_length=200, description="who asks; scopes idempotency keys")
+
+
+class Submission(SubmitOptions):
+    """One job to be done."""
+
+    task: str = Field(max_length=100, description="the task's name")
+    params: dict[str, Any] = Field(default_factory=dict, description="the task's parameters")
+
+
+class ErrorView(BaseModel):
+    """Why a job's last attempt did not succeed."""
+
+    code: str
+    message: str
+    detail: str = ""
+
+
+class ProgressView(BaseModel):
+    """How far a running job has come."""
+
+    fraction: float
+    message: str
+
+
+class JobView(BaseModel):
+    """A job as every client sees it. Times are ISO 8601 in UTC.
+
+    ``initiated_by``, ``handled_by`` and ``checked_by`` are the nodes that took the job, run it, and
+    answered this question.
+    """
+
+    id: str
+    task: str
+    state: State
+    queue: str
+    priority: Priority
+    params: Any
+    result: Any = None
+    error: ErrorView | None = None
+    progress: ProgressView | None = None
+    attempt: int
+    max_attempts: int
+    cached: bool = False
+    joined: bool = False
+    created_at: str
+    due_at: str
+    started_at: str | None = None
+    finished_at: str | None = None
+    initiated_by: str
+    handled_by: str | None = None
+    checked_by: str
+    request_id: str | None = None
+    parent_id: str | None = None
+    position: int | None = None
+    eta_s: float | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.state.final
+
+
+class TaskView(BaseModel):
+    """A task with its JSON Schemas. Durations are seconds, sizes bytes."""
+
+    name: str
+    version: str
+    description: str
+    queue: str
+    priority: Priority
+    max_attempts: int
+    timeout_s: float | None
+    memory_bytes: int | None
+    params_schema: dict[str, Any]
+    result_schema: dict[str, Any]
+    example: dict[str, Any]

@@ -1,0 +1,168 @@
+"""The front desk: what clients may ask for, in terms of tasks and jobs. Edges translate, this decides."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from penstock.core.catalog import AnyTask, Catalog
+from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.fingerprint import fingerprint
+from penstock.core.ids import new_id
+from penstock.core.job import Job, JobSpec, Limits
+from penstock.core.lifecycle import RETRYABLE_STATES
+from penstock.core.submission import Submission
+from penstock.ports import Admission, Broker, Event, JobQuery, Receipt, Stats
+from penstock.service.feed import Feed
+
+STREAM_WAIT_S = 15.0
+
+
+class Desk:
+    """One node's use cases. ``node`` is written on what it initiates."""
+
+    def __init__(self, broker: Broker, catalog: Catalog, node: str) -> None:
+        self.catalog = catalog
+        self.node = node
+        self._broker = broker
+        self._feed = Feed(broker)
+
+    async def close(self) -> None:
+        """Stop following the feed."""
+        await self._feed.close()
+
+    async def submit(self, submission: Submission, request_id: str | None = None) -> Receipt:
+        """Have one job done.
+
+        Raises TASK_UNKNOWN, VALIDATION_ERROR naming the fields, or CONFLICT for a reused key.
+        """
+        (answer,) = await self.submit_many([submission], request_id)
+        if isinstance(answer, PenstockError):
+            raise answer
+        return answer
+
+    async def submit_many(
+        self, submissions: Sequence[Submission], request_id: str | None = None
+    ) -> list[Receipt | PenstockError]:
+        """Have independent jobs done in one broker call; a bad one does not keep the others out."""
+        specs = [self._check(submission, request_id) for submission in submissions]
+        good = [spec for spec in specs if isinstance(spec, JobSpec)]
+        receipts = iter(await self._broker.submit(good) if good else [])
+        return [_answer(next(receipts), spec) if isinstance(spec, JobSpec) else spec for spec in specs]
+
+    def _check(self, submission: Submission, request_id: str | None) -> JobSpec | PenstockError:
+        try:
+            return self._spec(submission, request_id)
+        except PenstockError as refused:
+            return refused
+
+    def _spec(self, submission: Submission, request_id: str | None) -> JobSpec:
+        task = self.catalog.find(submission.task)
+        params = task.parse(submission.params)
+        return JobSpec(
+            id=new_id(),
+            task=task.name,
+            version=task.version,
+            params=msgspec.Raw(params),
+            queue=submission.queue or task.queue,
+            priority=submission.priority or task.priority,
+            limits=_limits(task, submission),
+            fingerprint=fingerprint(task.name, task.version, params),
+            delay_ms=round(submission.delay_s * 1000),
+            idempotency_key=submission.idempotency_key,
+            client=submission.client,
+            initiated_by=self.node,
+            request_id=request_id,
+        )
+
+    async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
+        """The job, once it has ended or ``wait_s`` seconds have passed. Raises JOB_NOT_FOUND."""
+        job = await self._get(job_id)
+        if job.state.final or wait_s <= 0:
+            return job
+        async with self._feed.waiting(job_id) as ended:
+            job = await self._get(job_id)
+            if not job.state.final:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), wait_s)
+        return await self._get(job_id)
+
+    async def _get(self, job_id: str) -> Job:
+        return _found(job_id, (await self._broker.get([job_id]))[0])
+
+    async def find(self, query: JobQuery) -> list[Job]:
+        """Jobs that match, newest first, without their results."""
+        return await self._broker.find(query)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Stop a job; one that has ended stays as it is. Raises JOB_NOT_FOUND."""
+        return _found(job_id, (await self._broker.cancel([job_id]))[0])
+
+    async def retry(self, job_id: str) -> Job:
+        """Queue a failed or cancelled job anew. Raises JOB_NOT_FOUND or CONFLICT."""
+        job = await self._get(job_id)
+        if job.state not in RETRYABLE_STATES:
+            message = f"job {job_id} is {job.state}; only failed and cancelled jobs can be retried"
+            raise PenstockError(ErrorCode.CONFLICT, message, {"state": job.state})
+        return _found(job_id, (await self._broker.retry([job_id]))[0])
+
+    async def pause(self, queue: str) -> None:
+        """Give out no more jobs of a queue."""
+        await self._broker.pause(queue)
+
+    async def resume(self, queue: str) -> None:
+        """Give out jobs of a queue again."""
+        await self._broker.resume(queue)
+
+    async def stats(self) -> Stats:
+        """Depths, ages and workers."""
+        return await self._broker.stats()
+
+    async def head(self) -> str:
+        """The newest event's id."""
+        return await self._broker.head()
+
+    async def events(self, after: str, job_id: str | None = None) -> AsyncIterator[Event | None]:
+        """What happens after an event id, for ever; of one job, until it has ended.
+
+        Yields None when nothing happened for a while, so that the caller can see whether anybody
+        still listens.
+        """
+        while True:
+            events = await self._broker.events(after, STREAM_WAIT_S)
+            for event in events:
+                if job_id is None or event.job_id == job_id:
+                    yield event
+                    if job_id is not None and event.kind in ("succeeded", "failed", "cancelled"):
+                        return
+            if events:
+                after = events[-1].id
+            else:
+                yield None
+
+
+def _limits(task: AnyTask, submission: Submission) -> Limits:
+    limits = task.limits
+    if submission.timeout_s is not None:
+        limits = replace(limits, timeout_ms=max(1, round(submission.timeout_s * 1000)))
+    if submission.max_attempts is not None:
+        limits = replace(limits, max_attempts=submission.max_attempts)
+    return limits
+
+
+def _answer(receipt: Receipt, spec: JobSpec) -> Receipt | PenstockError:
+    if receipt.admission is Admission.CONFLICT:
+        message = f"idempotency key {spec.idempotency_key!r} was used before with other parameters"
+        details = {"job_id": receipt.job.id if receipt.job else None}
+        return PenstockError(ErrorCode.CONFLICT, message, details)
+    if receipt.admission is Admission.REFUSED:
+        return PenstockError(ErrorCode.QUEUE_FULL, f"queue {spec.queue!r} is full", {"queue": spec.queue})
+    return receipt
+
+
+def _found(job_id: str, job: Job | None) -> Job:
+    if job is None:
+        raise PenstockError(ErrorCode.JOB_NOT_FOUND, f"there is no job {job_id}", {"job_id": job_id})
+    return job

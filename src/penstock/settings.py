@@ -1,0 +1,106 @@
+"""Every setting, read from the environment (``PENSTOCK_…``) or an ``.env`` file, in one object."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+from pydantic import BeforeValidator, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from penstock.core.units import milliseconds, size
+from penstock.telemetry.logs import LogFormat
+
+
+def _words(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+def _milliseconds(value: object) -> object:
+    return milliseconds(value) if isinstance(value, str | float | int) else value
+
+
+def _bytes(value: object) -> object:
+    return size(value) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Duration = Annotated[int, BeforeValidator(_milliseconds)]
+Size = Annotated[int, BeforeValidator(_bytes)]
+
+_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def available_memory() -> int:
+    """Bytes this process may use: the machine's memory, or its container's if that is less."""
+    limits = [psutil.virtual_memory().total]
+    for path in _CGROUP_LIMITS:
+        try:
+            limits.append(int(path.read_text()))
+        except (OSError, ValueError):
+            continue  # not in a container of this kind, or one without a limit
+    return min(limits)
+
+
+def available_cpus() -> int:
+    """CPUs this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """Durations are seconds or ``10m``; sizes are bytes or ``512MiB``; lists are separated by commas."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", env_file=".env", extra="ignore", frozen=True)
+
+    broker_url: str = Field(
+        default="sqlite:///.penstock/penstock.db",
+        description="where jobs are kept: sqlite:///relative/path or sqlite:////absolute/path",
+    )
+    tasks: Words = Field(default=(), description="modules (names or .py files) whose tasks are served")
+    node: str = Field(
+        default_factory=socket.gethostname,
+        pattern=r"^[A-Za-z0-9_.\-]{1,100}$",
+        description="this node's name, written on the jobs it takes and runs; the host name by default",
+    )
+    host: str = Field(default="127.0.0.1", description="address the API listens on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port the API listens on")
+    insecure: bool = Field(default=False, description="allow listening on a public address without API keys")
+    url: str | None = Field(default=None, description="node that the command line talks to")
+    slots: int = Field(
+        default_factory=available_cpus, ge=1, le=1024, description="attempts at a time per worker"
+    )
+    queues: Words = Field(default=("default",), description="queues a worker takes jobs from")
+    lease: Duration = Field(default=5_000, ge=500, description="after this silence a worker counts as dead")
+    drain: Duration = Field(default=25_000, description="time a stopping worker gives its running jobs")
+    broker_timeout: Duration = Field(default=5_000, description="longest a broker call may be waited for")
+    memory_limit: Size | None = Field(
+        default=None,
+        description="resident memory of one attempt; by default 80 % of the machine's, shared by the slots",
+    )
+    recycle_after: int = Field(default=100, ge=1, description="attempts after which a child is replaced")
+    recycle_memory: Size = Field(default=2**30, description="a child resting above this is replaced")
+    keep_results: Duration = Field(default=7 * 86_400_000, description="how long ended jobs are kept")
+    keep_events: Duration = Field(default=86_400_000, description="how long the event feed goes back")
+    max_body: Size = Field(default=8 * 2**20, ge=1024, description="largest request body")
+    worker_metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="port of a worker's own /metrics on loopback, 0 for none"
+    )
+    log_format: LogFormat = Field(
+        default="auto", description="json, console, or auto: json unless a terminal"
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"
+    )
+
+    @field_validator("queues")
+    @classmethod
+    def _some_queue(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
+        if not queues:
+            raise ValueError("name at least one queue")
+        return queues
+
+    @property
+    def slot_memory(self) -> int:
+        """Bytes one attempt may hold unless its task says otherwise."""
+        return self.memory_limit or int(available_memory() * 0.8 / self.slots)

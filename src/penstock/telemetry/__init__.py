@@ -1,0 +1,1 @@
+"""Metrics and logs, kept at the seams: adapters and rules contain no line of it."""

@@ -1,0 +1,93 @@
+"""The stores that the suite runs on. A new broker joins by adding its class to `BACKENDS`.
+
+A backend is one empty store. It opens any number of brokers on it, can tell another process where
+it is, can make it unreachable for a while, and removes it at the end.
+"""
+
+import contextlib
+import sqlite3
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from importlib import import_module
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import ClassVar
+
+from penstock.core.clock import Clock, system_clock
+from penstock.ports import Broker, BrokerOptions
+
+HERE = Path(__file__).parent
+
+
+class Backend(ABC):
+    """One store; ``module`` has the ``connect`` that understands ``url``.
+
+    ``outages`` names the ways in which `outage` can keep the store from answering.
+    """
+
+    module: ClassVar[str]
+    outages: ClassVar[tuple[str, ...]]
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._brokers: list[Broker] = []
+
+    def make(self, clock: Clock, options: BrokerOptions) -> Broker:
+        """A broker that is not open yet; whoever makes it closes it."""
+        broker: Broker = import_module(self.module).connect(self.url, options, clock)
+        return broker
+
+    async def open(self, clock: Clock = system_clock, options: BrokerOptions | None = None) -> Broker:
+        """One more broker on this store, ready for use."""
+        broker = self.make(clock, options or BrokerOptions())
+        self._brokers.append(broker)
+        await broker.open()
+        return broker
+
+    async def close(self, broker: Broker) -> None:
+        """Close one broker; the store stays."""
+        self._brokers.remove(broker)
+        await broker.close()
+
+    async def remove(self) -> None:
+        """Close every broker and delete the store."""
+        while self._brokers:
+            await self._brokers.pop().close()
+
+    @abstractmethod
+    def outage(self, kind: str) -> AbstractContextManager[None]:
+        """Inside it the store is there but does not answer; afterwards it does again."""
+
+
+class SqliteBackend(Backend):
+    """A file in a temporary folder."""
+
+    module = "penstock.brokers.sqlite"
+    outages = ("a process holds the lock file", "a program holds a write transaction")
+
+    def __init__(self, folder: Path, synchronous: str = "full") -> None:
+        self.path = folder / "penstock.db"
+        super().__init__(f"sqlite:///{self.path}?synchronous={synchronous}")
+
+    def outage(self, kind: str) -> AbstractContextManager[None]:
+        return self._flocked() if kind == self.outages[0] else self._in_transaction()
+
+    @contextlib.contextmanager
+    def _flocked(self) -> Iterator[None]:
+        command = [sys.executable, str(HERE / "hold_lock.py"), f"{self.path}.lock"]
+        with Popen(command, stdin=PIPE, stdout=PIPE) as holder:
+            assert holder.stdout.readline() == b"held\n"
+            yield
+            holder.stdin.close()
+
+    @contextlib.contextmanager
+    def _in_transaction(self) -> Iterator[None]:
+        with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+
+
+BACKENDS: dict[str, type[Backend]] = {"sqlite": SqliteBackend}
