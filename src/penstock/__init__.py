@@ -2,8 +2,20 @@
 
 from importlib.metadata import version
 
+from penstock.client import AsyncClient, Client
+from penstock.core.errors import PenstockError
 from penstock.core.progress import JobCancelled, Progress, SoftTimeout
 from penstock.core.task import Task, task
 
-__all__ = ["JobCancelled", "Progress", "SoftTimeout", "Task", "__version__", "task"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "JobCancelled",
+    "PenstockError",
+    "Progress",
+    "SoftTimeout",
+    "Task",
+    "__version__",
+    "task",
+]
 __version__ = version("penstock")

@@ -43,19 +43,20 @@ async def bring_to(broker: Broker, state: State) -> Job:
     return await get_one(broker, job.id)
 
 
+RULES: dict[str, Callable[[Job, int], Job]] = {"cancel": lifecycle.cancel, "retry": lifecycle.revive}
 Verb = Callable[[list[str]], Awaitable[list[Job | None]]]
 
 
 @pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize(("verb", "rule"), [("cancel", lifecycle.cancel), ("retry", lifecycle.revive)])
+@pytest.mark.parametrize("verb", RULES)
 async def test_core_decides_in_every_state(
     broker: Broker,
     other: Broker,
     clock: ManualClock,
     state: State,
     verb: str,
-    rule: Callable[[Job, int], Job],
 ) -> None:
+    rule = RULES[verb]
     before = await bring_to(broker, state)
     clock.advance(1_000)
     head = await broker.head()

@@ -21,7 +21,9 @@ BRISK = BrokerOptions(timeout_s=TIMEOUT_S)
 MARGIN_S = 2.0
 """What a busy machine may add to a timeout."""
 
-OUTAGES = [pytest.param(name, kind, id=f"{name}: {kind}") for name, b in BACKENDS.items() for kind in b.outages]
+OUTAGES = [
+    pytest.param(name, kind, id=f"{name}: {kind}") for name, b in BACKENDS.items() for kind in b.outages
+]
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ async def test_each_call_has_its_own_time(backend: Backend, kind: str, brisk: Br
     with backend.outage(kind):
         for _ in range(3):
             started = time.monotonic()
-            with pytest.raises(PenstockError, match=".+") as refused:
+            with pytest.raises(PenstockError) as refused:
                 await brisk.submit([spec()])
             assert refused.value.code is ErrorCode.BROKER_UNAVAILABLE
             assert TIMEOUT_S * 0.9 < time.monotonic() - started < TIMEOUT_S + MARGIN_S

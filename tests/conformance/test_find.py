@@ -65,9 +65,7 @@ async def test_pages_of_a_list_join_without_seams(broker: Broker, limit: int) ->
     wanted = await submit(broker, *(spec(task="mine") for _ in range(10)))
     await submit(broker, *(spec(task="other") for _ in range(10)))
     found: list[str] = []
-    while page := await broker.find(
-        JobQuery(task="mine", limit=limit, before=found[-1] if found else None)
-    ):
+    while page := await broker.find(JobQuery(task="mine", limit=limit, before=found[-1] if found else None)):
         found += ids(page)
     assert found == ids(wanted)[::-1]
 

@@ -59,7 +59,7 @@ async def test_a_success_is_stored(broker: Broker, other: Broker, clock: ManualC
 
 @pytest.mark.parametrize(
     "result",
-    [b"null", b"0.10", b"1e400", b' [1,  2]\n', '{"ü":"𝄞 \\u0000"}'.encode(), b'"' + b"x" * 3_000_000 + b'"'],
+    [b"null", b"0.10", b"1e400", b" [1,  2]\n", '{"ü":"𝄞 \\u0000"}'.encode(), b'"' + b"x" * 3_000_000 + b'"'],
     ids=["null", "number", "huge number", "white space", "unicode", "three megabytes"],
 )
 async def test_a_result_is_kept_byte_for_byte(broker: Broker, other: Broker, result: bytes) -> None:

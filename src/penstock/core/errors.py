@@ -22,6 +22,8 @@ class ErrorCode(StrEnum):
     BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
     TASK_TIMEOUT = "TASK_TIMEOUT"
     INTERNAL_ERROR = "INTERNAL_ERROR"
+    NODE_UNREACHABLE = "NODE_UNREACHABLE"
+    """Said by clients only: nobody answered."""
 
 
 class FailureCode(StrEnum):

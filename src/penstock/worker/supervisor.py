@@ -74,7 +74,9 @@ class Supervisor:
         await self._executor.start()
         await asyncio.gather(*(slot.start() for slot in self._slots))
         await self._persist(self._renew)
-        self._log.info("waiting for jobs", slots=len(self._slots), queues=list(self._policy.queues))
+        self._log.info(
+            "connected, waiting for jobs", slots=len(self._slots), queues=list(self._policy.queues)
+        )
         try:
             async with asyncio.TaskGroup() as loops:
                 claiming = loops.create_task(self._claiming())

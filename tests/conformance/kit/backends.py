@@ -30,8 +30,10 @@ class Backend(ABC):
     module: ClassVar[str]
     outages: ClassVar[tuple[str, ...]]
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    url: str
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        """Make an empty store in ``folder``; commits need not outlive a power cut unless ``durable``."""
         self._brokers: list[Broker] = []
 
     def make(self, clock: Clock, options: BrokerOptions) -> Broker:
@@ -62,14 +64,15 @@ class Backend(ABC):
 
 
 class SqliteBackend(Backend):
-    """A file in a temporary folder."""
+    """A file in a folder."""
 
     module = "penstock.brokers.sqlite"
     outages = ("a process holds the lock file", "a program holds a write transaction")
 
-    def __init__(self, folder: Path, synchronous: str = "full") -> None:
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        super().__init__(folder, durable=durable)
         self.path = folder / "penstock.db"
-        super().__init__(f"sqlite:///{self.path}?synchronous={synchronous}")
+        self.url = f"sqlite:///{self.path}?synchronous={'full' if durable else 'normal'}"
 
     def outage(self, kind: str) -> AbstractContextManager[None]:
         return self._flocked() if kind == self.outages[0] else self._in_transaction()

@@ -5,7 +5,6 @@ from collections import Counter
 
 from kit.time import ManualClock
 from kit.values import BROKEN, DONE, finish, spec
-
 from penstock.core.job import JobSpec, Limits, Priority
 from penstock.core.lifecycle import Cancelled, Claim, Failed, Lost, Released
 from penstock.ports import Broker
@@ -14,9 +13,7 @@ QUEUES = ("a", "b", "c")
 OUTCOMES = (DONE, DONE, BROKEN, Released(), Cancelled(), Failed(BROKEN.error, permanent=True))
 
 
-async def churn(
-    brokers: list[Broker], clock: ManualClock, dice: random.Random, steps: int
-) -> Counter[str]:
+async def churn(brokers: list[Broker], clock: ManualClock, dice: random.Random, steps: int) -> Counter[str]:
     """Do this many random things; returns how often each submitted job was claimed."""
     claimed: Counter[str] = Counter()
     running: list[Claim] = []

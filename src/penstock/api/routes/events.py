@@ -9,6 +9,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from penstock.api.office import Office
 from penstock.api.routes.jobs import JobId
 from penstock.api.wire import encode, event_view, job_view
+from penstock.service.desk import Desk
 
 PING_S = 15
 
@@ -21,13 +22,6 @@ def router(office: Office) -> APIRouter:
     routes = APIRouter(tags=["events"])
     desk, node = office.desk, office.node
 
-    async def stream(request: Request, after: str, job_id: str | None) -> AsyncIterator[ServerSentEvent]:
-        async for event in desk.events(after, job_id):
-            if event is not None:
-                yield ServerSentEvent(encode(event_view(event)).decode(), event=event.kind, id=event.id)
-            elif await request.is_disconnected():
-                return
-
     @routes.get("/events", response_class=EventSourceResponse)
     async def everything(
         request: Request, after: After = None, last_event_id: LastEventId = None
@@ -35,7 +29,7 @@ def router(office: Office) -> APIRouter:
         """Everything that happens, from now on or after a known event."""
         resumed = _resumed(after, last_event_id)
         start = await desk.head() if resumed is None else resumed
-        return EventSourceResponse(stream(request, start, None), ping=PING_S)
+        return EventSourceResponse(_stream(desk, request, start, None), ping=PING_S)
 
     @routes.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
     async def of_one_job(
@@ -54,7 +48,7 @@ def router(office: Office) -> APIRouter:
                 yield ServerSentEvent(encode(job_view(job, node)).decode(), event="snapshot", id=start)
                 if job.state.final:
                     return
-            async for message in stream(request, start, job_id):
+            async for message in _stream(desk, request, start, job_id):
                 yield message
 
         return EventSourceResponse(messages(), ping=PING_S)
@@ -64,3 +58,13 @@ def router(office: Office) -> APIRouter:
 
 def _resumed(after: str | None, last_event_id: str | None) -> str | None:
     return last_event_id if after is None else after
+
+
+async def _stream(
+    desk: Desk, request: Request, after: str, job_id: str | None
+) -> AsyncIterator[ServerSentEvent]:
+    async for event in desk.events(after, job_id):
+        if event is not None:
+            yield ServerSentEvent(encode(event_view(event)).decode(), event=event.kind, id=event.id)
+        elif await request.is_disconnected():
+            return

@@ -25,6 +25,7 @@ class Bell:
         self._folder = folder / subject
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._pipe: int | None = None
+        self._closed = False
         self._rings = 0
         self._waiting: set[asyncio.Future[None]] = set()
         self._others: dict[str, int] = {}
@@ -35,19 +36,21 @@ class Bell:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def close(self) -> None:
-        """Stop listening and forget the others."""
+        """Stop listening, wake whoever waits, and forget the others."""
+        self._closed = True
         if self._pipe is not None:
             asyncio.get_running_loop().remove_reader(self._pipe)
             os.close(self._pipe)
             (self._folder / self._name).unlink(missing_ok=True)
             self._pipe = None
+        self._wake()
         for pipe in self._others.values():
             os.close(pipe)
         self._others.clear()
 
     def listen(self) -> int:
         """Call before looking whether there is work; hand the number to `wait` if there was none."""
-        if self._pipe is None:
+        if self._pipe is None and not self._closed:
             # Made elsewhere and moved in when it can be heard: a pipe without a reader is swept away.
             fresh = self._folder.with_name(f"{self._folder.name}-{self._name}")
             os.mkfifo(fresh, 0o600)
@@ -72,6 +75,9 @@ class Bell:
     def _heard(self, pipe: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(pipe, 4096)
+        self._wake()
+
+    def _wake(self) -> None:
         self._rings += 1
         for waiting in self._waiting:
             if not waiting.done():

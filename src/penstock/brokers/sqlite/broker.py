@@ -5,6 +5,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +14,7 @@ import msgspec
 
 from penstock.brokers.sqlite import reads, verbs
 from penstock.brokers.sqlite.bell import Bell
-from penstock.brokers.sqlite.writer import Step, Writer
+from penstock.brokers.sqlite.writer import Step, Writer, unavailable
 from penstock.core.clock import Clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.job import Job, JobSpec, WorkerInfo
@@ -21,6 +22,9 @@ from penstock.core.lifecycle import Claim, Settlement
 from penstock.ports import BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
 
 Answer = TypeVar("Answer")
+
+LOOK_AGAIN_S = 0.1
+"""How often the writer looks whether a program that took SQLite's lock without ours has let go."""
 
 
 class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +44,11 @@ def connect(url: str, options: BrokerOptions, clock: Clock) -> "SqliteBroker":
     if not path or not location.startswith("/"):
         message = f"broker URL {url!r} names no file; write sqlite:///path/to/penstock.db"
         raise PenstockError(ErrorCode.INVALID_REQUEST, message)
-    settings = SqliteOptions(**dict(part.partition("=")[::2] for part in query.split("&") if part))
+    given = dict(part.partition("=")[::2] for part in query.split("&") if part)
+    if unknown := given.keys() - set(SqliteOptions.__struct_fields__):
+        message = f"broker URL: unknown option {', '.join(sorted(unknown))}"
+        raise PenstockError(ErrorCode.INVALID_REQUEST, message)
+    settings = SqliteOptions(**given)
     if settings.synchronous not in ("full", "normal"):
         message = f"broker URL: synchronous is full or normal, not {settings.synchronous!r}"
         raise PenstockError(ErrorCode.INVALID_REQUEST, message)
@@ -57,9 +65,11 @@ class SqliteBroker:
         self._synchronous = synchronous
         bells = path.with_name(path.name + ".bells")
         self._bells = {subject: Bell(bells, subject) for subject in (verbs.JOBS, verbs.EVENTS)}
-        self._writer = Writer(self._connect, path.with_name(path.name + ".lock"), clock, self._ring)
-        self._reader = ThreadPoolExecutor(1, "penstock-sqlite-reader", initializer=self._connect_reader)
+        lock = path.with_name(path.name + ".lock")
+        self._writer = Writer(partial(self._connect, LOOK_AGAIN_S), lock, clock, self._ring)
+        self._reader = ThreadPoolExecutor(1, "penstock-sqlite-reader")
         self._reading: sqlite3.Connection | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """Make the file and its tables if need be."""
@@ -75,7 +85,10 @@ class SqliteBroker:
             raise broker_unavailable(message) from failed
 
     async def close(self) -> None:
-        """End the threads and the bells."""
+        """End the threads and the bells; whoever waits is told that the broker is closed."""
+        if self._closed:
+            return
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(None, self._stop)
         for bell in self._bells.values():
             bell.close()
@@ -86,6 +99,8 @@ class SqliteBroker:
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
         """See `Broker.claim`."""
+        if limit < 1:
+            return []
         lease_ms = self._options.lease_ms
         bell = self._bells[verbs.JOBS]
         loop = asyncio.get_running_loop()
@@ -156,14 +171,12 @@ class SqliteBroker:
 
     async def events(self, after: str, wait_s: float, limit: int = 1000) -> list[Event]:
         """See `Broker.events`."""
-        if after and not (after.isascii() and after.isdigit()):
-            raise PenstockError(ErrorCode.INVALID_REQUEST, f"event id: {after!r} is none of this broker's")
         bell = self._bells[verbs.EVENTS]
         loop = asyncio.get_running_loop()
         give_up = loop.time() + wait_s
         while True:
             heard = bell.listen()
-            found = await self._read(lambda db: reads.events(db, int(after or 0), limit))
+            found = await self._read(lambda db: reads.events(db, after, limit))
             remaining = give_up - loop.time()
             if found or remaining <= 0:
                 return found
@@ -177,33 +190,36 @@ class SqliteBroker:
         return await self._writer.run(step, self._options.timeout_s)
 
     async def _read(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        if self._closed:
+            raise broker_unavailable("the database is closed")
         return await asyncio.get_running_loop().run_in_executor(self._reader, self._ask, question)
 
     def _ask(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
-        if self._reading is None:
-            raise broker_unavailable(f"the database {self._path} is not open")
         try:
+            if self._reading is None:
+                self._reading = self._connect(self._options.timeout_s)
+                self._reading.execute("PRAGMA query_only = ON")
             return question(self._reading)
         except sqlite3.Error as failed:
-            raise broker_unavailable(f"the database could not be read: {failed}") from failed
+            raise unavailable("the database could not be read", failed) from failed
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=self._options.timeout_s)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
+    def _connect(self, busy_s: float) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=busy_s)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
-
-    def _connect_reader(self) -> None:
-        self._reading = self._connect()
-        self._reading.execute("PRAGMA query_only = ON")
 
     def _ring(self, subjects: set[str]) -> None:
         for subject in subjects:
             self._bells[subject].ring()
 
     def _stop(self) -> None:
-        self._writer.stop()
+        self._writer.stop(self._options.timeout_s)
         with contextlib.suppress(sqlite3.Error):
             self._reader.submit(self._close_reader).result()
         self._reader.shutdown()

@@ -1,5 +1,6 @@
 """The reading verbs as questions to a connection; WAL lets them see the last commit without waiting."""
 
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from penstock.brokers.sqlite.rows import JOB_COLUMNS, read_job
+from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job, WorkerInfo
 from penstock.ports import Event, EventKind, JobQuery, QueueStats, Stats, WorkerStats
 
@@ -15,6 +17,7 @@ NEVER_MS = 3_600_000
 
 _decode_worker = msgspec.json.Decoder(WorkerInfo).decode
 _decode = msgspec.json.Decoder().decode
+_EVENT_ID = re.compile("[0-9]{0,18}")
 
 
 def due_in(db: sqlite3.Connection, queues: Sequence[str], now: int) -> int:
@@ -74,15 +77,25 @@ def head(db: sqlite3.Connection) -> str:
     return str(row[0] if row else 0)
 
 
-def events(db: sqlite3.Connection, after: int, limit: int) -> list[Event]:
-    """The feed after a number."""
+def events(db: sqlite3.Connection, after: str, limit: int) -> list[Event]:
+    """The feed after an id. Raises INVALID_REQUEST for one that this feed never gave out."""
+    if not _EVENT_ID.fullmatch(after):
+        raise _unknown_event(after)
+    seq = int(after or 0)
     rows = db.execute(
-        "SELECT seq, at, job_id, kind, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
-    )
+        "SELECT seq, at, job_id, kind, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+    ).fetchall()
+    if not rows and seq > int(head(db)):
+        raise _unknown_event(after)
     return [
         Event(id=str(seq), at=at, job_id=job_id, kind=EventKind(kind), data=_decode(data))
         for seq, at, job_id, kind, data in rows
     ]
+
+
+def _unknown_event(event_id: str) -> PenstockError:
+    message = f"event id: {event_id!r} is none of this broker's"
+    return PenstockError(ErrorCode.INVALID_REQUEST, message)
 
 
 def stats(db: sqlite3.Connection, now: int) -> Stats:

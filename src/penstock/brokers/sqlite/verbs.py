@@ -39,14 +39,17 @@ def _repeated(tx: Transaction, spec: JobSpec) -> Receipt | None:
     if spec.idempotency_key is None:
         return None
     row = tx.connection.execute(
-        "SELECT id, fingerprint FROM jobs"
+        "SELECT id FROM jobs"
         " WHERE coalesce(client, '') = ? AND idempotency_key IS NOT NULL AND idempotency_key = ?",
         (spec.client or "", spec.idempotency_key),
     ).fetchone()
-    if row is None:
-        return None
-    admission = Admission.REPEATED if row[1] == spec.fingerprint else Admission.CONFLICT
-    return Receipt(admission=admission, job=job_by_id(tx, row[0]))
+    return None if row is None else _answer_again(tx, row[0], spec)
+
+
+def _answer_again(tx: Transaction, job_id: str, spec: JobSpec) -> Receipt:
+    job = job_by_id(tx, job_id)
+    same = job is not None and job.spec.fingerprint == spec.fingerprint
+    return Receipt(admission=Admission.REPEATED if same else Admission.CONFLICT, job=job)
 
 
 def _insert(tx: Transaction, spec: JobSpec) -> Receipt:
@@ -54,7 +57,7 @@ def _insert(tx: Transaction, spec: JobSpec) -> Receipt:
     execute = tx.connection.execute
     inserted = execute(
         "INSERT INTO jobs (id, state, queue, task, rank, created_at, due_at, client, idempotency_key,"
-        " fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         (
             spec.id,
             job.state.value,
@@ -68,6 +71,8 @@ def _insert(tx: Transaction, spec: JobSpec) -> Receipt:
             spec.fingerprint,
         ),
     )
+    if not inserted.rowcount:  # a submission whose answer got lost, sent again
+        return _answer_again(tx, spec.id, spec)
     execute("INSERT INTO specs (n, body) VALUES (?, ?)", (inserted.lastrowid, encode_spec(spec)))
     tx.depths[spec.queue, job.state] += 1
     return Receipt(admission=Admission.ACCEPTED, job=job)
@@ -77,7 +82,7 @@ def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease
     """Promote what has become due, then take the best of the queues' lines."""
     _promote(tx)
     _hold_lease(tx, worker, lease_ms)
-    rows = itertools.islice(heapq.merge(*(_line(tx, queue, limit) for queue in queues)), limit)
+    rows = itertools.islice(heapq.merge(*(_line(tx, queue, limit) for queue in dict.fromkeys(queues))), limit)
     claims = _take(tx, worker, [row[2:] for row in rows])
     _tell(
         tx,
@@ -155,7 +160,7 @@ def renew(tx: Transaction, worker: WorkerInfo, held: Sequence[Held], lease_ms: i
         )
     }
     for report in held:
-        if report.token in current:
+        if report.token in current and current[report.token][0] == report.job_id:
             _publish(tx, report)
     holding = {report.token for report in held}
     # A claim whose answer never arrived belongs to a live worker that does not know of it.
@@ -322,8 +327,9 @@ def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) ->
         tx.connection.executemany(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])  # noqa: S608
     for _, queue, state in rows:
         tx.depths[queue, state] -= 1
+    # Only the oldest are looked at: searching them all for what is past takes longer with each event.
     events = tx.connection.execute(
-        "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? ORDER BY seq LIMIT ?)",
+        "DELETE FROM events WHERE at < ? AND seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)",
         (tx.now - keep_events_ms, limit - len(rows)),
     )
     return len(rows) + events.rowcount

@@ -5,6 +5,7 @@ own lock would make them sleep and try again, and give up with "database is lock
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import queue
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from penstock.core.clock import Clock
-from penstock.core.errors import broker_unavailable
+from penstock.core.errors import PenstockError, broker_unavailable
 
 Answer = TypeVar("Answer")
 
 MAX_GROUP = 256
 """Steps that may share one transaction; more would only make the first of them wait."""
+
+_HELD = "the database is held by another process; try again"
 
 
 class Transaction:
@@ -74,18 +77,25 @@ class Writer:
         self._lock_path = lock_path
         self._clock = clock
         self._ring = ring
+        self._connection: sqlite3.Connection | None = None
         self._queue: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="penstock-sqlite-writer", daemon=True)
+        self._open = False
 
     def start(self) -> None:
-        """Begin to take steps."""
-        self._thread.start()
+        """Begin to take steps; harmless when it was begun before."""
+        if self._thread.ident is None:
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._thread.start()
+            self._open = True
 
-    def stop(self) -> None:
-        """Finish what was handed in and end the thread."""
+    def stop(self, timeout_s: float) -> None:
+        """Finish what was handed in and end the thread, unless the database cannot be had in time."""
+        self._open = False
         self._queue.put(None)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
 
     async def run(self, step: Step[Answer], timeout_s: float) -> Answer:
         """The step's answer, after its transaction is durable.
@@ -93,6 +103,8 @@ class Writer:
         Raises BROKER_UNAVAILABLE if the database could not be had within ``timeout_s``; the step
         has then not happened and never will.
         """
+        if not self._open:
+            raise broker_unavailable("the database is not open")
         waiting = _Waiting(step, asyncio.get_running_loop())
         self._queue.put(waiting)
         timer = waiting.loop.call_later(timeout_s, self._give_up, waiting)
@@ -106,7 +118,7 @@ class Writer:
 
     def _give_up(self, waiting: _Waiting[Any]) -> None:
         if self._abandon(waiting):
-            waiting.resolve(None, broker_unavailable("the database is held by another process; try again"))
+            waiting.resolve(None, broker_unavailable(_HELD))
 
     def _abandon(self, waiting: _Waiting[Any]) -> bool:
         with self._guard:
@@ -116,41 +128,55 @@ class Writer:
             return True
 
     def _run(self) -> None:
-        connection = self._connect()
-        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while (first := self._queue.get()) is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
                 try:
-                    rings, last = self._share_transaction(connection, first)
+                    rings, last = self._share_transaction(first)
                 finally:
-                    fcntl.flock(lock, fcntl.LOCK_UN)
-                if rings:
+                    fcntl.flock(self._lock, fcntl.LOCK_UN)
+                with contextlib.suppress(OSError):  # waiters also look again by themselves
                     self._ring(rings)
                 if last:
                     return
         finally:
-            os.close(lock)
-            connection.close()
+            os.close(self._lock)
+            if self._connection is not None:
+                self._connection.close()
 
-    def _share_transaction(
-        self, connection: sqlite3.Connection, first: _Waiting[Any]
-    ) -> tuple[set[str], bool]:
-        group, last = self._gather(first)
-        transaction = Transaction(connection, self._clock())
+    def _share_transaction(self, first: _Waiting[Any]) -> tuple[set[str], bool]:
+        group, last = [first], False
         answers: list[tuple[_Waiting[Any], Any, Exception | None]] = []
+        rings: set[str] = set()
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            connection = self._begin(first)
+            group, last = self._gather(first)
+            transaction = Transaction(connection, self._clock())
             answers.extend((waiting, *_attempt(transaction, waiting.step)) for waiting in group)
             _store_depths(transaction)
             connection.execute("COMMIT")
+            rings = transaction.rings
         except sqlite3.Error as failed:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            transaction.rings.clear()
-            answers = [(waiting, None, _unavailable(failed)) for waiting in group]
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            answers = [(waiting, None, unavailable("the database refused", failed)) for waiting in group]
         _deliver(answers)
-        return transaction.rings, last
+        return rings, last
+
+    def _begin(self, first: _Waiting[Any]) -> sqlite3.Connection:
+        """Connect if need be and begin, for as long as ``first`` waits for a program that holds the file.
+
+        No step has begun before this returns, so every one of them can still be abandoned.
+        """
+        while True:
+            try:
+                self._connection = self._connection or self._connect()
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as failed:
+                if first.abandoned or not _busy(failed):
+                    raise
+            else:
+                return self._connection
 
     def _gather(self, first: _Waiting[Any]) -> tuple[list[_Waiting[Any]], bool]:
         arrived: list[_Waiting[Any]] = [first]
@@ -203,7 +229,7 @@ def _deliver(answers: list[tuple[_Waiting[Any], Any, Exception | None]]) -> None
     for answered in answers:
         by_loop.setdefault(answered[0].loop, []).append(answered)
     for loop, batch in by_loop.items():
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop was closed, nobody waits there any more
             loop.call_soon_threadsafe(_resolve_all, batch)
 
 
@@ -212,5 +238,11 @@ def _resolve_all(batch: list[tuple[_Waiting[Any], Any, Exception | None]]) -> No
         waiting.resolve(answer, error)
 
 
-def _unavailable(failed: sqlite3.Error) -> Exception:
-    return broker_unavailable(f"the database refused the change: {failed}")
+def unavailable(what: str, failed: sqlite3.Error) -> PenstockError:
+    """SQLite's error as one that a caller can act on."""
+    return broker_unavailable(_HELD if _busy(failed) else f"{what}: {failed}")
+
+
+def _busy(failed: sqlite3.Error) -> bool:
+    # The low byte is the kind of error; python raises some errors of its own that have no code.
+    return getattr(failed, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

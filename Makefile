@@ -1,0 +1,50 @@
+# Every command of the project. `make help` lists them; `make demo` and `make test` set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check format test-fast test demo bench lock clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make .venv with the pinned dependencies and this project
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Penstock needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+check: setup ## format, lint, types, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let the formatter and the linter mend what they can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test-fast: setup ## what runs in seconds and starts no process
+	$(BIN)/pytest -q -m "not slow" tests/unit tests/architecture
+
+test: setup ## everything that must pass
+	$(BIN)/pytest -q
+
+demo: setup ## 50 million loans under three scenarios, live, on a node of its own
+	$(BIN)/python examples/demo.py
+
+bench: setup ## measure the embedded node and print a table
+	$(BIN)/python benchmarks/embedded.py
+
+lock: setup ## pin the dependencies anew (needs uv)
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	  --extra dev pyproject.toml -o requirements/dev.txt
+
+clean: ## remove what was made here
+	rm -rf $(VENV) .penstock demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

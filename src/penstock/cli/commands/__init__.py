@@ -1,0 +1,1 @@
+"""The commands; a module put here with ``command()`` is one."""

@@ -1,0 +1,91 @@
+"""``penstock api``: the HTTP API alone."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
+import structlog
+import typer
+import uvicorn
+import uvloop
+
+from penstock.app.api import make_api
+from penstock.cli.announce import announced
+from penstock.cli.exposure import refuse_public
+from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port
+from penstock.cli.run import ExitCode, fail, plain_errors, settings
+from penstock.core.catalog import load
+from penstock.settings import Settings
+from penstock.telemetry import logs
+
+BACKLOG = 2048
+
+
+def command() -> typer.Typer:
+    """Serve the API."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def api(
+        modules: Modules = None,
+        *,
+        host: Host = None,
+        port: Port = None,
+        insecure: Insecure = None,
+        broker: BrokerUrl = None,
+        parent_fd: ParentFd = None,
+    ) -> None:
+        """Serve the HTTP API until Ctrl-C or SIGTERM."""
+        tasks = tuple(modules) if modules else None
+        chosen = settings(host=host, port=port, insecure=insecure, broker_url=broker, tasks=tasks)
+        logs.configure(chosen.log_format, chosen.log_level)
+        refuse_public(chosen)
+        with plain_errors(), _listening(chosen) as listener:
+            uvloop.run(_serve(chosen, listener, parent_fd))
+
+    return app
+
+
+def _listening(chosen: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
+    try:
+        return socket.create_server((chosen.host, chosen.port), family=family, backlog=BACKLOG)
+    except OSError as failed:
+        fail(f"cannot listen on {chosen.host}:{chosen.port}: {failed.strerror}", ExitCode.FAILED)
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us, so that a requested stop ends with exit code 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Part of `uvicorn.Server`."""
+        yield
+
+
+async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | None) -> None:
+    api = make_api(chosen, load(chosen.tasks))
+    config = uvicorn.Config(
+        api.app,
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=5,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.handle_exit, number, None)
+    if parent_fd is not None:
+        loop.add_reader(parent_fd, server.handle_exit, signal.SIGTERM, None)
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    log = structlog.get_logger("penstock.api")
+    log.info("serving", url=url, docs=f"{url}/docs", node=chosen.node)
+    with announced(chosen, url):
+        await server.serve(sockets=[listener])
+    log.info("stopped")

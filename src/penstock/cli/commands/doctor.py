@@ -1,0 +1,103 @@
+"""``penstock doctor``: looks at everything that usually goes wrong, and says what to do."""
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import typer
+
+from penstock import __version__
+from penstock.cli import announce, show
+from penstock.cli.run import ExitCode, Json, Url, settings, with_client
+from penstock.client import AsyncClient, messages
+from penstock.core.catalog import load
+from penstock.core.errors import PenstockError
+from penstock.core.units import readable_size
+from penstock.settings import Settings, available_memory
+
+LOW_DISK = 500 * 2**20
+
+Finding = tuple[str, bool, str]
+
+
+def command() -> typer.Typer:
+    """Diagnose."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def doctor(url: Url = None, as_json: Json = False) -> None:
+        """Check settings, tasks, disk, broker, node and workers; exit code 1 if something is wrong."""
+        chosen = settings()
+        findings: list[Finding] = []
+
+        async def action(connected: AsyncClient) -> None:
+            findings.extend([finding async for finding in _node(connected)])
+
+        findings.extend(_here(chosen, url))
+        try:
+            with_client(url, action, as_json=False)
+        except typer.Exit:
+            findings.append(("node", False, "cannot be asked; see the error above"))
+        _report(findings, as_json=as_json)
+
+    return app
+
+
+def _here(chosen: Settings, url: str | None) -> list[Finding]:
+    free = shutil.disk_usage(Path.cwd()).free
+    node = url or chosen.url or announce.node_url(chosen)
+    return [
+        ("version", True, f"penstock {__version__}, Python {sys.version.partition(' ')[0]}"),
+        ("machine", True, f"{os.cpu_count()} CPUs, {readable_size(available_memory())} memory"),
+        ("disk", free > LOW_DISK, f"{readable_size(free)} free here"),
+        _tasks(chosen),
+        (
+            "asked",
+            True,
+            f"node at {node}" if node else f"broker {chosen.broker_url.partition('?')[0]}, no node",
+        ),
+    ]
+
+
+def _tasks(chosen: Settings) -> Finding:
+    try:
+        catalog = load(chosen.tasks)
+    except PenstockError as failed:
+        return ("tasks", False, failed.message)
+    return ("tasks", True, f"{len(catalog)} can be imported here: {', '.join(catalog)}")
+
+
+async def _node(connected: AsyncClient) -> AsyncIterator[Finding]:
+    health = await connected.send(messages.report("/health"))
+    broker = health["broker"]
+    yield ("broker", broker["status"] == "ok", broker.get("reason", "answers"))
+    workers = health["workers"] or {"live": 0, "slots": 0, "busy": 0}
+    told = f"{workers['live']} live, {workers['busy']} of {workers['slots']} slots busy"
+    yield (
+        "workers",
+        workers["live"] > 0,
+        told if workers["live"] else "none is live; start: penstock worker",
+    )
+    found = (await connected.send(messages.report("/workers")))["workers"]
+    lost = [worker["id"] for worker in found if not worker["live"]]
+    yield (
+        "leases",
+        not lost,
+        f"lapsed, jobs not taken over yet: {', '.join(lost)}" if lost else "all current",
+    )
+    paused = [queue["name"] for queue in health["queues"] or () if queue["paused"]]
+    yield ("queues", not paused, f"paused: {', '.join(paused)}" if paused else "none is paused")
+
+
+def _report(findings: list[Finding], *, as_json: bool) -> None:
+    if as_json:
+        show.as_json([{"check": check, "ok": ok, "finding": said} for check, ok, said in findings])
+    else:
+        rows = (
+            (check, "[green]ok[/green]" if ok else "[red]look[/red]", said) for check, ok, said in findings
+        )
+        show.table(("check", "", "finding"), rows, "nothing was checked")
+    if not all(ok for _, ok, _ in findings):
+        raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,145 @@
+"""``penstock submit TASK --name value …``: the flags come from the task's own schema."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from penstock.cli import show
+from penstock.cli.flags import flags_of, with_flags
+from penstock.cli.follow import follow
+from penstock.cli.run import ExitCode, Json, Url, client, fail, params_from, plain_errors, with_client
+from penstock.client import AsyncClient
+from penstock.core.submission import JobView, TaskView
+
+BATCH = 1_000
+
+Params = Callable[[], dict[str, Any]]
+
+Whole = Annotated[str | None, typer.Option("--params", help="Parameters as JSON or @file.json; flags win.")]
+Count = Annotated[int, typer.Option("--count", min=1, max=1_000_000, help="Submit it this many times.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end and show progress.")]
+Priority = Annotated[str | None, typer.Option("--priority", help="high, medium or low.")]
+Queue = Annotated[str | None, typer.Option("--queue", help="Queue to stand in.")]
+Delay = Annotated[float | None, typer.Option("--delay", help="Seconds before it is due.")]
+Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds one attempt may take.")]
+MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", help="Attempts before it fails.")]
+Key = Annotated[str | None, typer.Option("--key", help="Idempotency key: the same key gives the same job.")]
+
+
+class TaskCommands(TyperGroup):
+    """One command per task of the node."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._tasks: dict[str, TaskView] | None = None
+
+    def _known(self, ctx: Any) -> dict[str, TaskView]:
+        if self._tasks is None:
+            with plain_errors():
+                found = asyncio.run(_fetch(ctx.params.get("url")))
+            self._tasks = {task.name: task for task in found}
+        return self._tasks
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The tasks' names."""
+        return sorted(self._known(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command that submits this task."""
+        task = self._known(ctx).get(cmd_name)
+        if task is None:
+            fail(
+                f"there is no task {cmd_name!r}; known tasks: {', '.join(self._known(ctx)) or 'none'}",
+                ExitCode.NOT_FOUND,
+            )
+        return _task_command(task, ctx.params.get("url"))
+
+
+def command() -> typer.Typer:
+    """Submit jobs."""
+    app = typer.Typer(
+        cls=TaskCommands,
+        add_completion=False,
+        no_args_is_help=True,
+        subcommand_metavar="TASK [--NAME VALUE]…",
+    )
+
+    @app.callback(help="Submit a job. Each task has its own flags: penstock submit TASK --help")
+    def submit(url: Url = None) -> None:
+        """The node is needed to know the tasks."""
+
+    return app
+
+
+async def _fetch(url: str | None) -> list[TaskView]:
+    async with client(url) as connected:
+        return await connected.tasks()
+
+
+def _task_command(task: TaskView, url: str | None) -> Any:
+    def submit(
+        params: Params,
+        *,
+        whole: Whole = None,
+        count: Count = 1,
+        wait: Wait = False,
+        priority: Priority = None,
+        queue: Queue = None,
+        delay_s: Delay = None,
+        timeout_s: Timeout = None,
+        max_attempts: MaxAttempts = None,
+        idempotency_key: Key = None,
+        as_json: Json = False,
+    ) -> None:
+        options = {
+            "priority": priority,
+            "queue": queue,
+            "delay_s": delay_s,
+            "timeout_s": timeout_s,
+            "max_attempts": max_attempts,
+            "idempotency_key": idempotency_key,
+        }
+        given = {name: value for name, value in options.items() if value is not None}
+
+        async def action(connected: AsyncClient) -> None:
+            submission = {"task": task.name, "params": params_from(whole) | params(), **given}
+            jobs = await _push(connected, submission, count, as_json=as_json, quiet=wait)
+            if wait:
+                jobs = await follow(connected, jobs, quiet=as_json)
+            _report(jobs, as_json=as_json, ended=wait)
+
+        with_client(url, action, as_json=as_json)
+
+    submit.__doc__ = task.description or f"Submit {task.name}."
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    app.command()(with_flags(submit, flags_of(task.params_schema)))
+    found = typer.main.get_command(app)
+    found.name = task.name
+    return found
+
+
+async def _push(
+    connected: AsyncClient, submission: dict[str, Any], count: int, *, as_json: bool, quiet: bool
+) -> list[JobView]:
+    jobs: list[JobView] = []
+    while len(jobs) < count:
+        batch = await connected.submit_many([submission] * min(BATCH, count - len(jobs)))
+        jobs.extend(batch)
+        if not as_json and not quiet:
+            for job in batch:
+                show.job_line(job)
+    return jobs
+
+
+def _report(jobs: list[JobView], *, as_json: bool, ended: bool) -> None:
+    if as_json:
+        views = [show.job_json(job) for job in jobs]
+        show.as_json(views[0] if len(views) == 1 else views)
+    elif ended:
+        for job in jobs:
+            show.job_details(job) if len(jobs) == 1 else show.job_line(job)
+    if ended and any(job.state != "succeeded" for job in jobs):
+        raise typer.Exit(ExitCode.FAILED)

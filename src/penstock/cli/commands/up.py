@@ -1,0 +1,44 @@
+"""``penstock up``: a whole node, API and worker, each in a process of its own that is kept alive."""
+
+import asyncio
+
+import typer
+
+from penstock.cli.exposure import refuse_public
+from penstock.cli.launcher import Launcher
+from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, Port, Queues, Slots
+from penstock.cli.run import settings
+from penstock.telemetry import logs
+
+
+def command() -> typer.Typer:
+    """Start a node."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def up(
+        modules: Modules = None,
+        *,
+        host: Host = None,
+        port: Port = None,
+        slots: Slots = None,
+        queues: Queues = None,
+        insecure: Insecure = None,
+        broker: BrokerUrl = None,
+    ) -> None:
+        """Start a node: the API and a worker, until Ctrl-C or SIGTERM."""
+        tasks = tuple(modules) if modules else None
+        chosen = settings(
+            host=host,
+            port=port,
+            slots=slots,
+            queues=queues,
+            insecure=insecure,
+            broker_url=broker,
+            tasks=tasks,
+        )
+        logs.configure(chosen.log_format, chosen.log_level)
+        refuse_public(chosen)
+        raise typer.Exit(asyncio.run(Launcher(chosen).run()))
+
+    return app

@@ -1,0 +1,32 @@
+"""``penstock worker``: a worker alone."""
+
+import typer
+import uvloop
+
+from penstock.app.worker import run_worker
+from penstock.cli.options import BrokerUrl, Modules, ParentFd, Queues, Slots
+from penstock.cli.run import plain_errors, settings
+from penstock.telemetry import logs
+
+
+def command() -> typer.Typer:
+    """Run jobs."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def worker(
+        modules: Modules = None,
+        *,
+        slots: Slots = None,
+        queues: Queues = None,
+        broker: BrokerUrl = None,
+        parent_fd: ParentFd = None,
+    ) -> None:
+        """Run jobs until Ctrl-C or SIGTERM, then let the running ones finish (a second Ctrl-C does not)."""
+        tasks = tuple(modules) if modules else None
+        chosen = settings(slots=slots, queues=queues, broker_url=broker, tasks=tasks)
+        logs.configure(chosen.log_format, chosen.log_level)
+        with plain_errors():
+            uvloop.run(run_worker(chosen, parent_fd))
+
+    return app

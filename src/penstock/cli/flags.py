@@ -1,0 +1,132 @@
+"""Command-line flags made from a task's JSON Schema, and the parameters made from the flags again."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from penstock.core.errors import ErrorCode, PenstockError
+
+_PYTHON_TYPES = {"integer": int, "number": float, "boolean": bool, "string": str}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One parameter; ``path`` leads to it, as ("macro", "unemployment"). JSON text if ``type`` is None."""
+
+    path: tuple[str, ...]
+    type: type | None
+    help: str
+
+    def names(self, reserved: frozenset[str]) -> list[str]:
+        """``--hazard-rate`` and ``--hazard_rate``; under ``--params.`` if the command has such a flag."""
+        written = ".".join(self.path)
+        prefix = "--params." if f"--{written.replace('_', '-')}" in reserved else "--"
+        return list(dict.fromkeys(prefix + name for name in (written.replace("_", "-"), written)))
+
+    def value(self, given: Any) -> Any:
+        """The parameter's value; raises INVALID_REQUEST for JSON that is none."""
+        if self.type is not None:
+            return given
+        try:
+            return msgspec.json.decode(given)
+        except msgspec.DecodeError as failed:
+            message = f"--{'.'.join(self.path)}: write a JSON value, such as '[1, 2]' ({failed})"
+            raise PenstockError(ErrorCode.INVALID_REQUEST, message) from None
+
+
+def flags_of(schema: Mapping[str, Any]) -> list[Flag]:
+    """The flags of an object schema; objects inside it become dotted flags, anything else JSON."""
+    return list(_walk(schema, schema.get("$defs", {}), ()))
+
+
+def _walk(schema: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Flag]:
+    required = set(schema.get("required", ()))
+    for name, described in schema.get("properties", {}).items():
+        here = (*path, name)
+        resolved = _resolve(described, defs)
+        if resolved.get("type") == "object" and resolved.get("properties") and len(path) < 3:
+            yield from _walk(resolved, defs, here)
+        else:
+            yield Flag(here, _PYTHON_TYPES.get(resolved.get("type", "")), _help(resolved, name in required))
+
+
+def _resolve(described: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
+    """Follow a reference, and look through ``X | None``; what was said beside it stays said."""
+    found = dict(described)
+    options = [each for each in found.pop("anyOf", []) if each.get("type") != "null"]
+    if len(options) == 1:
+        found = dict(options[0]) | found
+    if "$ref" in found:
+        found = dict(defs[found.pop("$ref").rpartition("/")[2]]) | found
+    return found
+
+
+def _help(described: Mapping[str, Any], required: bool) -> str:
+    parts = [described.get("description", "")]
+    if "enum" in described:
+        parts.append(f"One of {', '.join(map(str, described['enum']))}.")
+    if required:
+        parts.append("[required]")
+    elif described.get("default") is not None:
+        parts.append(f"[default: {described['default']}]")
+    return " ".join(part for part in parts if part)
+
+
+def nested(flags: list[Flag], values: list[Any]) -> dict[str, Any]:
+    """Parameters from the values that were given, None where a flag was not."""
+    params: dict[str, Any] = {}
+    for flag, given in zip(flags, values, strict=True):
+        if given is None:
+            continue
+        place = params
+        for name in flag.path[:-1]:
+            place = place.setdefault(name, {})
+        place[flag.path[-1]] = flag.value(given)
+    return params
+
+
+def with_flags(function: Callable[..., None], flags: list[Flag]) -> Callable[..., None]:
+    """``function(params, **options)`` as a command that also has these flags.
+
+    Typer reads a function's signature, so the flags are added to that.
+    """
+    own = [each for each in inspect.signature(function).parameters.values() if each.name != "params"]
+    reserved = frozenset(_declared(own)) | {"--help"}
+    parameters = [
+        inspect.Parameter(
+            f"flag_{number}",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                (flag.type or str) | None,
+                typer.Option(
+                    *flag.names(reserved),
+                    help=flag.help,
+                    show_default=False,
+                    rich_help_panel="Parameters",
+                    metavar=None if flag.type else "JSON",
+                ),
+            ],
+        )
+        for number, flag in enumerate(flags)
+    ]
+
+    def command(**given: Any) -> None:
+        values = [given.pop(parameter.name) for parameter in parameters]
+        function(params=lambda: nested(flags, values), **given)
+
+    signature = inspect.Signature([*parameters, *own])
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
+    command.__doc__ = function.__doc__
+    return command
+
+
+def _declared(parameters: list[inspect.Parameter]) -> Iterator[str]:
+    for parameter in parameters:
+        for option in parameter.annotation.__metadata__:
+            yield from option.param_decls or ()

@@ -1,0 +1,47 @@
+"""Watching jobs until they end, with a progress bar on a terminal."""
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from penstock.cli import show
+from penstock.client import AsyncClient
+from penstock.core.submission import JobView
+
+LOOK_S = 0.3
+
+
+async def follow(client: AsyncClient, jobs: list[JobView], *, quiet: bool) -> list[JobView]:
+    """The jobs as they ended, one bar each (of the first 20); ``quiet`` shows nothing."""
+    if quiet or not show.errors.is_terminal:
+        return [await client.wait(job.id) for job in jobs]
+    columns = (
+        TextColumn("{task.fields[label]}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[said]}", style="dim"),
+    )
+    with Progress(*columns, console=show.errors) as bars:
+        shown = [
+            bars.add_task("", total=1.0, label=f"{escape(job.task)} {job.id[-6:]}", said="")
+            for job in jobs[:20]
+        ]
+        rows: list[TaskID | None] = [*shown, *([None] * (len(jobs) - len(shown)))]
+        return [await _one(client, job, bars, row) for job, row in zip(jobs, rows, strict=True)]
+
+
+async def _one(client: AsyncClient, job: JobView, bars: Progress, row: TaskID | None) -> JobView:
+    while True:
+        job = await client.get(job.id, LOOK_S)
+        if row is not None:
+            _draw(bars, row, job)
+        if job.final:
+            return job
+
+
+def _draw(bars: Progress, row: TaskID, job: JobView) -> None:
+    fraction = 1.0 if job.state == "succeeded" else (job.progress.fraction if job.progress else 0.0)
+    said = job.progress.message if job.progress and not job.final else str(job.state)
+    bars.update(row, completed=fraction, said=escape(said))
+    if job.final:
+        bars.stop_task(row)

@@ -1,0 +1,19 @@
+"""Options of the commands that start something."""
+
+from typing import Annotated
+
+import typer
+
+Modules = Annotated[
+    list[str] | None,
+    typer.Argument(help="Modules or .py files with your tasks. [PENSTOCK_TASKS]", show_default=False),
+]
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [PENSTOCK_HOST, 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for any. [PENSTOCK_PORT, 8000]")]
+Insecure = Annotated[
+    bool | None, typer.Option("--insecure", help="Listen on a public address although there are no keys.")
+]
+Slots = Annotated[int | None, typer.Option(help="Attempts at a time. [PENSTOCK_SLOTS, the CPUs]")]
+Queues = Annotated[str | None, typer.Option(help="Queues to take jobs from, with commas. [PENSTOCK_QUEUES]")]
+BrokerUrl = Annotated[str | None, typer.Option("--broker", help="Where jobs are kept. [PENSTOCK_BROKER_URL]")]
+ParentFd = Annotated[int | None, typer.Option("--parent-fd", hidden=True)]

@@ -1,0 +1,101 @@
+"""What commands print: tables for people, JSON for programs, one line for errors."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from penstock.core.submission import JobView
+
+# Without a terminal nothing is cut off to fit one: the reader is a file or another program.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+errors = Console(stderr=True, highlight=False)
+
+_COLOURS = {
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "running": "cyan",
+    "queued": "default",
+    "scheduled": "blue",
+}
+
+
+def as_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def job_json(job: JobView) -> dict[str, Any]:
+    """A job as the API gives it."""
+    return job.model_dump(mode="json")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
+    """A table, or a sentence when there is nothing to show."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        grid.add_column(column, no_wrap=number == 0)
+    count = 0
+    for row in rows:
+        grid.add_row(*("" if cell is None else str(cell) for cell in row))
+        count += 1
+    console.print(grid if count else f"[dim]{empty}[/dim]")
+
+
+def state(job: JobView) -> str:
+    """The state in its colour."""
+    colour = _COLOURS[job.state]
+    return f"[{colour}]{job.state}[/{colour}]"
+
+
+def duration(job: JobView) -> str:
+    """How long the last attempt took."""
+    if job.started_at is None or job.finished_at is None:
+        return ""
+    took = datetime.fromisoformat(job.finished_at) - datetime.fromisoformat(job.started_at)
+    return f"{took.total_seconds():.2f} s"
+
+
+def job_line(job: JobView) -> None:
+    """A job in one line."""
+    error = f"  [red]{escape(job.error.code)}: {escape(job.error.message)}[/red]" if job.error else ""
+    console.print(f"{job.id}  {escape(job.task)}  {state(job)}  {duration(job)}{error}", soft_wrap=True)
+
+
+def job_details(job: JobView) -> None:
+    """Everything about a job, the result last."""
+    facts = {
+        "task": escape(job.task),
+        "state": state(job),
+        "queue": f"{escape(job.queue)}, {job.priority} priority",
+        "attempt": f"{job.attempt} of {job.max_attempts}",
+        "created": job.created_at,
+        "due": job.due_at if job.state == "scheduled" else None,
+        "started": job.started_at,
+        "finished": job.finished_at and f"{job.finished_at}  ({duration(job)})",
+        "initiated by": escape(job.initiated_by),
+        "handled by": job.handled_by and escape(job.handled_by),
+        "progress": job.progress
+        and not job.final
+        and f"{job.progress.fraction:.0%}  {escape(job.progress.message)}",
+        "error": job.error and f"[red]{escape(job.error.code)}: {escape(job.error.message)}[/red]",
+        "params": escape(_compact(job.params)),
+        "result": None if job.result is None else escape(_compact(job.result)),
+    }
+    console.print(f"[bold]{job.id}[/bold]")
+    for name, fact in facts.items():
+        if fact:
+            console.print(f"  {name:<13} {fact}", soft_wrap=True)
+    if job.error and job.error.detail:
+        console.print(escape(job.error.detail.rstrip()), style="dim", soft_wrap=True)
+
+
+def _compact(value: Any, limit: int = 2_000) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters, whole with --json)"

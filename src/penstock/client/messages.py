@@ -1,0 +1,130 @@
+"""Every request as a value: what to send, and how to read the answer. Nothing here does I/O."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from pydantic import BaseModel
+
+from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.submission import JobView, Submission, TaskView
+
+Answer = TypeVar("Answer")
+Model = TypeVar("Model", bound=BaseModel)
+
+MAX_WAIT_S = 60.0
+"""Longest wait the server grants one request; longer waits are several requests."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Answer]):
+    """One HTTP exchange; ``wait_s`` is how long the server may take on purpose."""
+
+    method: str
+    path: str
+    read: Callable[[Any], Answer]
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: bytes | None = None
+    wait_s: float = 0.0
+
+
+def submit(task: str, params: Mapping[str, Any], wait_s: float, options: Mapping[str, Any]) -> Call[JobView]:
+    """Have one job done. ``options`` are the fields of `SubmitOptions`."""
+    submission = {"task": task, "params": params} | _given(options)
+    return Call("POST", "/jobs", JobView.model_validate, _wait(wait_s), _encode(submission), wait_s)
+
+
+def submit_many(submissions: Iterable[Submission | Mapping[str, Any]]) -> Call[list[JobView]]:
+    """Have many jobs done; raises the first refusal, after all good ones were accepted."""
+    jobs = [
+        each.model_dump(exclude_unset=True) if isinstance(each, Submission) else each for each in submissions
+    ]
+    return Call("POST", "/batches", _read_receipts, body=_encode({"jobs": jobs}))
+
+
+def get(job_id: str, wait_s: float = 0.0) -> Call[JobView]:
+    """A job as it stands or, with ``wait_s``, as it has ended by then."""
+    return Call("GET", f"/jobs/{job_id}", JobView.model_validate, _wait(wait_s), wait_s=wait_s)
+
+
+def cancel(job_id: str) -> Call[JobView]:
+    """Stop a job."""
+    return Call("DELETE", f"/jobs/{job_id}", JobView.model_validate)
+
+
+def retry(job_id: str) -> Call[JobView]:
+    """Queue a failed or cancelled job anew."""
+    return Call("POST", f"/jobs/{job_id}/retry", JobView.model_validate)
+
+
+def find(**filters: Any) -> Call[list[JobView]]:
+    """Jobs that match, newest first."""
+    return Call("GET", "/jobs", lambda found: _models(JobView, found["jobs"]), _given(filters))
+
+
+def tasks() -> Call[list[TaskView]]:
+    """Every task with its schemas."""
+    return Call("GET", "/tasks", lambda found: _models(TaskView, found))
+
+
+def task(name: str) -> Call[TaskView]:
+    """One task with its schemas."""
+    return Call("GET", f"/tasks/{name}", TaskView.model_validate)
+
+
+def report(path: str) -> Call[dict[str, Any]]:
+    """One of the plain reports: ``/stats``, ``/queues``, ``/workers``, ``/health``, ``/whoami``."""
+    return Call("GET", path, dict)
+
+
+def switch_queue(name: str, *, paused: bool) -> Call[dict[str, Any]]:
+    """Pause or resume a queue."""
+    return Call("POST", f"/queues/{name}/{'pause' if paused else 'resume'}", dict)
+
+
+def read(call: Call[Answer], status: int, content: bytes, retry_after: str | None = None) -> Answer:
+    """The answer's value; raises the `PenstockError` that the node reported."""
+    try:
+        value = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        message = f"{call.method} {call.path}: status {status} without JSON; is this a Penstock node?"
+        raise PenstockError(ErrorCode.NODE_UNREACHABLE, message) from None
+    if status >= 400 and isinstance(value, dict) and "error" in value:
+        raise _error(value["error"], float(retry_after) if retry_after else None)
+    return call.read(value)
+
+
+def unreachable(url: str, cause: Exception) -> PenstockError:
+    """No node answered at this address."""
+    return PenstockError(ErrorCode.NODE_UNREACHABLE, f"no Penstock node answers at {url}: {cause}")
+
+
+def _error(body: Mapping[str, Any], retry_after_s: float | None) -> PenstockError:
+    known = body["code"] in ErrorCode.__members__
+    code = ErrorCode(body["code"]) if known else ErrorCode.INTERNAL_ERROR
+    return PenstockError(code, body["message"], body.get("details"), retry_after_s)
+
+
+def _read_receipts(value: Mapping[str, Any]) -> list[JobView]:
+    receipts = value["receipts"]
+    for receipt in receipts:
+        if "error" in receipt:
+            raise _error(receipt["error"], None)
+    return [JobView.model_validate(receipt["job"]) for receipt in receipts]
+
+
+def _models(model: type[Model], values: Iterable[Any]) -> list[Model]:
+    return [model.model_validate(value) for value in values]
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _wait(wait_s: float) -> dict[str, Any]:
+    return {"wait": wait_s} if wait_s > 0 else {}
+
+
+def _encode(value: Any) -> bytes:
+    return msgspec.json.encode(value)

@@ -1,0 +1,201 @@
+"""What a broker must do, said with the rules of ``core.lifecycle``: the oracle of the state machine.
+
+A model holds the jobs, leases and marks of one store as plain values. A method either foretells an
+answer or takes note of one that the rules leave open, such as which of several lapsed jobs came first.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec.structs import replace
+
+from penstock.core import lifecycle
+from penstock.core.job import Job, JobProgress, JobSpec, State
+from penstock.core.lifecycle import Claim, Settlement
+from penstock.ports import Admission, BrokerOptions, Held, QueueStats
+
+Answer = tuple[Admission, Job]
+
+
+class Model:
+    """The store as it must be at ``now``, which the caller moves."""
+
+    def __init__(self, options: BrokerOptions, now: int) -> None:
+        self.options = options
+        self.now = now
+        self.jobs: dict[str, Job] = {}
+        self.paused: set[str] = set()
+        self.leases: dict[str, int] = {}
+        self.known: set[str] = set()
+        self.last_token = 0
+        self.reports: list[tuple[str, str]] = []
+        self._keys: dict[tuple[str, str] | None, str] = {}
+        self._strays: set[int] = set()
+        self._untold: set[tuple[str, str]] = set()
+
+    def submit(self, specs: Sequence[JobSpec]) -> list[Answer]:
+        """The answers to a submission."""
+        return [self._submit(spec) for spec in specs]
+
+    def _submit(self, spec: JobSpec) -> Answer:
+        known = self.jobs.get(self._keys.get(_key(spec), spec.id))
+        if known is not None:
+            same = known.spec.fingerprint == spec.fingerprint
+            return (Admission.REPEATED if same else Admission.CONFLICT), known
+        if (key := _key(spec)) is not None:
+            self._keys[key] = spec.id
+        self.jobs[spec.id] = lifecycle.accept(spec, self.now)
+        return Admission.ACCEPTED, self.jobs[spec.id]
+
+    def claim(self, worker: str, queues: Iterable[str], limit: int, tokens: Iterable[int]) -> list[Claim]:
+        """The claims that must be given; their tokens are the broker's to choose."""
+        self._promote()
+        open_queues = set(queues) - self.paused
+        line = [job for job in self.in_line() if job.spec.queue in open_queues][:limit]
+        if line:
+            self.leases[worker] = self.now + self.options.lease_ms
+        return [self._start(job, worker, token) for job, token in zip(line, tokens, strict=True)]
+
+    def _promote(self) -> None:
+        for job in self.jobs.values():
+            if job.state is State.SCHEDULED and job.due_at <= self.now:
+                self.jobs[job.id] = replace(job, state=State.QUEUED)
+
+    def in_line(self) -> list[Job]:
+        """The queued jobs in the order in which they are given out."""
+        queued = [job for job in self.jobs.values() if job.state is State.QUEUED]
+        return sorted(queued, key=lambda job: (lifecycle.rank(job.spec.priority, job.due_at), job.id))
+
+    def _start(self, job: Job, worker: str, token: int) -> Claim:
+        self._issue(token)
+        self._untold -= {(job.id, "worker"), (job.id, "started_at")}
+        started = self.jobs[job.id] = lifecycle.start(job, worker, token, self.now)
+        return Claim(spec=job.spec, token=token, attempt=started.attempt, losses=job.losses)
+
+    def _issue(self, token: int) -> None:
+        assert token > self.last_token, "tokens grow"
+        self.last_token = token
+
+    def settle(self, settlements: Iterable[Settlement]) -> list[bool]:
+        """Which of these must be accepted."""
+        return [self._settle(settled) for settled in settlements]
+
+    def _settle(self, settled: Settlement) -> bool:
+        job = self.jobs.get(settled.job_id)
+        if job is None or job.state is not State.RUNNING or job.token != settled.token:
+            return False
+        self.jobs[job.id] = lifecycle.settle(job, settled, self.now)
+        return True
+
+    def renew(self, worker: str, held: Sequence[Held]) -> tuple[set[int], set[int]]:
+        """The tokens to cancel, among those held, and those lost."""
+        self.leases[worker] = self.now + self.options.lease_ms
+        self.known.add(worker)
+        current = {job.token: job for job in self._running(worker)}
+        for report in held:
+            if report.token in current and report.progress is not None:
+                self._report(report.job_id, report.progress)
+        holding = {report.token for report in held}
+        for token in current.keys() - holding:
+            if current[token].started_at < self.now - self.options.lease_ms:
+                self._strays.add(token)
+                self._untold.add((current[token].id, "worker"))
+        cancel = {token for token in holding & current.keys() if current[token].cancel_requested}
+        return cancel, holding - current.keys()
+
+    def _running(self, worker: str) -> list[Job]:
+        running = [job for job in self.jobs.values() if job.state is State.RUNNING and job.worker == worker]
+        return [job for job in running if job.token not in self._strays]
+
+    def _report(self, job_id: str, progress: JobProgress) -> None:
+        self.jobs[job_id] = replace(self.jobs[job_id], progress=progress)
+        self.reports.append((job_id, progress.message))
+
+    def cancel(self, job_ids: Iterable[str]) -> list[Job | None]:
+        """The answers to a cancel."""
+        return [self._change(job_id, lifecycle.cancel) for job_id in job_ids]
+
+    def retry(self, job_ids: Iterable[str]) -> list[Job | None]:
+        """The answers to a retry."""
+        return [self._change(job_id, lifecycle.revive) for job_id in job_ids]
+
+    def _change(self, job_id: str, rule: Callable[[Job, int], Job]) -> Job | None:
+        if job_id in self.jobs:
+            self.jobs[job_id] = rule(self.jobs[job_id], self.now)
+            if self.jobs[job_id].state is State.QUEUED:
+                self._untold -= {(job_id, "worker"), (job_id, "started_at")}
+        return self.jobs.get(job_id)
+
+    def live(self, worker: str) -> bool:
+        """Whether the worker has a lease that has not lapsed."""
+        return worker in self.leases and self.leases[worker] >= self.now
+
+    def reclaimed(self, worker: str, limit: int, claims: Sequence[Claim]) -> None:
+        """Take note of what was reclaimed, if it is what can be."""
+        lapsed = {job.id: job for job in self.jobs.values() if self._lapsed(job)}
+        assert len(claims) == min(limit, len(lapsed))
+        assert len({claim.spec.id for claim in claims}) == len(claims)
+        for claim in sorted(claims, key=lambda claim: claim.token):
+            self._take_over(lapsed[claim.spec.id], worker, claim)
+        for other in [one for one in self.leases if not self.live(one) and not self._running(one)]:
+            self.retire(other)
+
+    def _lapsed(self, job: Job) -> bool:
+        return job.state is State.RUNNING and (job.token in self._strays or not self.live(job.worker))
+
+    def _take_over(self, job: Job, worker: str, claim: Claim) -> None:
+        lost_by = claim.lost_by if job.token in self._strays else job.worker
+        expected = Claim(
+            spec=job.spec, token=claim.token, attempt=job.attempt, losses=job.losses, lost_by=lost_by
+        )
+        assert claim == expected
+        assert lost_by
+        self._issue(claim.token)
+        self._untold.discard((job.id, "worker"))
+        self._untold.add((job.id, "started_at"))
+        self.jobs[job.id] = replace(job, token=claim.token, worker=worker)
+
+    def retire(self, worker: str) -> None:
+        """The worker is not known any more."""
+        self.leases.pop(worker, None)
+        self.known.discard(worker)
+
+    def trimmed(self, limit: int, gone: set[str]) -> None:
+        """Take note of what was trimmed, if it is what can be."""
+        before = self.now - self.options.keep_jobs_ms
+        past = {job.id for job in self.jobs.values() if job.state.final and job.finished_at < before}
+        assert gone <= past
+        assert len(gone) == min(limit, len(past))
+        for job_id in gone:
+            self._keys.pop(_key(self.jobs.pop(job_id).spec), None)
+
+    def agree(self, found: Job) -> Job:
+        """The job as it must be read, taking from ``found`` only what the rules leave open."""
+        job = self.jobs[found.id]
+        if found.state is State.QUEUED and job.state is State.SCHEDULED and job.due_at <= self.now:
+            job = replace(job, state=State.QUEUED)
+        for job_id, field in self._untold:
+            if job_id == job.id:
+                job = replace(job, **{field: getattr(found, field)})
+        self.jobs[job.id] = job
+        return job
+
+    def figures(self, queue: str) -> QueueStats:
+        """What the broker must count for this queue."""
+        states = [job.state for job in self.jobs.values() if job.spec.queue == queue]
+        line = [job for job in self.in_line() if job.spec.queue == queue]
+        return QueueStats(
+            name=queue,
+            scheduled=states.count(State.SCHEDULED),
+            queued=len(line),
+            running=states.count(State.RUNNING),
+            oldest_age_ms=max(0, self.now - line[0].due_at) if line else 0,
+            paused=queue in self.paused,
+        )
+
+    def workers(self) -> dict[str, tuple[int, bool]]:
+        """How much each worker that told of itself holds, and whether it is live."""
+        return {worker: (len(self._running(worker)), self.live(worker)) for worker in self.known}
+
+
+def _key(spec: JobSpec) -> tuple[str, str] | None:
+    return None if spec.idempotency_key is None else (spec.client or "", spec.idempotency_key)
