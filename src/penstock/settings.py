@@ -18,7 +18,7 @@ def _words(value: object) -> object:
 
 
 def _milliseconds(value: object) -> object:
-    return milliseconds(value) if isinstance(value, str | float | int) else value
+    return milliseconds(value) if isinstance(value, str) else value
 
 
 def _bytes(value: object) -> object:
@@ -51,7 +51,7 @@ def available_cpus() -> int:
 class Settings(BaseSettings):
     """Durations are seconds or ``10m``; sizes are bytes or ``512MiB``; lists are separated by commas.
 
-    Read as values, durations are milliseconds and sizes bytes.
+    That is how they are written in the environment; in code they are milliseconds and bytes.
     """
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", env_file=".env", extra="ignore", frozen=True)
@@ -74,18 +74,18 @@ class Settings(BaseSettings):
         default_factory=available_cpus, ge=1, le=1024, description="attempts at a time per worker"
     )
     queues: Words = Field(default=("default",), description="queues a worker takes jobs from")
-    lease: Duration = Field(default="5s", ge=500, description="after this silence a worker counts as dead")
-    drain: Duration = Field(default="25s", description="time a stopping worker gives its running jobs")
-    broker_timeout: Duration = Field(default="5s", description="longest a broker call may be waited for")
+    lease: Duration = Field(default=5_000, ge=500, description="after this silence a worker counts as dead")
+    drain: Duration = Field(default=25_000, description="time a stopping worker gives its running jobs")
+    broker_timeout: Duration = Field(default=5_000, description="longest a broker call may be waited for")
     memory_limit: Size | None = Field(
         default=None,
         description="resident memory of one attempt; by default 80 % of the machine's, shared by the slots",
     )
     recycle_after: int = Field(default=100, ge=1, description="attempts after which a child is replaced")
-    recycle_memory: Size = Field(default="1GiB", description="a child resting above this is replaced")
-    keep_results: Duration = Field(default="7d", description="how long ended jobs are kept")
-    keep_events: Duration = Field(default="1d", description="how long the event feed goes back")
-    max_body: Size = Field(default="8MiB", ge=1024, description="largest request body")
+    recycle_memory: Size = Field(default=2**30, description="a child resting above this is replaced")
+    keep_results: Duration = Field(default=7 * 86_400_000, description="how long ended jobs are kept")
+    keep_events: Duration = Field(default=86_400_000, description="how long the event feed goes back")
+    max_body: Size = Field(default=8 * 2**20, ge=1024, description="largest request body")
     worker_metrics_port: int = Field(
         default=0, ge=0, le=65535, description="port of a worker's own /metrics on loopback, 0 for none"
     )

@@ -99,7 +99,10 @@ class BrokerMachine(RuleBasedStateMachine):
         known = [*self.model.jobs, NOBODY]
         return [known[n % len(known)] for n in chosen]
 
-    @initialize(batch=st.lists(fields, min_size=1, max_size=4))
+    @initialize(batch=st.lists(fields, min_size=3, max_size=6))
+    def start_with_some(self, batch: list[dict[str, Any]]) -> None:
+        self.submit(batch)
+
     @rule(batch=st.lists(fields, min_size=1, max_size=4))
     def submit(self, batch: list[dict[str, Any]]) -> None:
         specs = [spec(**one) for one in batch]

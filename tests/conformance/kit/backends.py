@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 class Backend(ABC):
     """One store; ``module`` has the ``connect`` that understands ``url``.
 
+    Made with ``(folder, durable=True)``: a folder to itself, and whether commits must outlive a power cut.
     ``outages`` names the ways in which `outage` can keep the store from answering.
     """
 
@@ -32,8 +33,7 @@ class Backend(ABC):
 
     url: str
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
-        """Make an empty store in ``folder``; commits need not outlive a power cut unless ``durable``."""
+    def __init__(self) -> None:
         self._brokers: list[Broker] = []
 
     def make(self, clock: Clock, options: BrokerOptions) -> Broker:
@@ -70,7 +70,7 @@ class SqliteBackend(Backend):
     outages = ("a process holds the lock file", "a program holds a write transaction")
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
-        super().__init__(folder, durable=durable)
+        super().__init__()
         self.path = folder / "penstock.db"
         self.url = f"sqlite:///{self.path}?synchronous={'full' if durable else 'normal'}"
 
