@@ -29,7 +29,7 @@ from kit.time import ManualClock
 from kit.values import BROKEN, DONE, feed, finish, held, spec, worker
 from msgspec.structs import replace
 
-from penstock.core.job import Job, JobProgress, Limits, Priority, State
+from penstock.core.job import JobProgress, Limits, Priority, State
 from penstock.core.lifecycle import AGE_STEP_MS, TRANSITIONS, Cancelled, Claim, Failed, Lost, Released
 from penstock.ports import BrokerOptions, EventKind, JobQuery
 
@@ -83,7 +83,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.last_event = ""
 
     def run(self, answer: Any) -> Any:
-        return self.runner.run(answer)
+        return self.runner.get_loop().run_until_complete(answer)
 
     def teardown(self) -> None:
         self.run(self.store.remove())
@@ -127,13 +127,19 @@ class BrokerMachine(RuleBasedStateMachine):
         if not claims:  # whether a claim of nothing extends the lease is left open
             self.renew(who, [])
 
+    @rule(limit=st.integers(1, 3))
+    def claim_by_all(self, limit: int) -> None:
+        for who in WORKERS:
+            self.claim(who, list(QUEUES), only=False, limit=limit)
+
     @precondition(lambda self: any(self.holding.values()))
-    @rule(who=workers, chosen=picks, outcome=outcomes, draw=draws)
-    def settle(self, who: str, chosen: list[int], outcome: Any, draw: float) -> None:
-        mine = self.holding[who]
-        ending = [mine[n % len(mine)] for n in chosen] if mine else []
+    @rule(chosen=picks, outcome=outcomes, draw=draws)
+    def settle(self, chosen: list[int], outcome: Any, draw: float) -> None:
+        everywhere = [one for claims in self.holding.values() for one in claims]
+        ending = [everywhere[n % len(everywhere)] for n in chosen]
         self.settle_all(ending, outcome, draw)
-        self.holding[who] = [one for one in mine if one not in ending]
+        for who, claims in self.holding.items():
+            self.holding[who] = [one for one in claims if one not in ending]
 
     @precondition(lambda self: self.issued)
     @rule(chosen=picks, outcome=outcomes, draw=draws)
@@ -155,44 +161,18 @@ class BrokerMachine(RuleBasedStateMachine):
         assert (orders.cancel & holding, orders.lost) == (cancel, lost)
         self.holding[who] = [one for one in self.holding[who] if one.token not in lost]
 
-    @rule(who=workers)
-    def forget_everything(self, who: str) -> None:
-        self.holding[who] = []
-
-    @rule(who=workers)
-    def retire(self, who: str) -> None:
-        self.run(self.broker.retire(who))
-        self.model.retire(who)
+    @rule(who=workers, forgets=st.booleans(), retires=st.booleans())
+    def leave(self, who: str, forgets: bool, retires: bool) -> None:
+        if forgets:
+            self.holding[who] = []
+        if retires:
+            self.run(self.broker.retire(who))
+            self.model.retire(who)
 
     @rule(ms=steps_of_time)
     def let_time_pass(self, ms: int) -> None:
         self.clock.advance(ms)
         self.model.now = self.clock.now
-
-    @rule(chosen=picks)
-    def cancel(self, chosen: list[int]) -> None:
-        job_ids = self.some_jobs(chosen)
-        self.compare(self.run(self.broker.cancel(job_ids)), self.model.cancel(job_ids))
-
-    @rule(chosen=picks)
-    def retry(self, chosen: list[int]) -> None:
-        job_ids = self.some_jobs(chosen)
-        self.compare(self.run(self.broker.retry(job_ids)), self.model.retry(job_ids))
-
-    def compare(self, answers: list[Job | None], expected: list[Job | None]) -> None:
-        assert [answer and answer.id for answer in answers] == [job and job.id for job in expected]
-        last = {answer.id: answer for answer in answers if answer}
-        assert list(last.values()) == [self.model.agree(answer) for answer in last.values()]
-
-    @rule(queue=st.sampled_from(QUEUES))
-    def pause(self, queue: str) -> None:
-        self.run(self.broker.pause(queue))
-        self.model.paused.add(queue)
-
-    @rule(queue=st.sampled_from(QUEUES))
-    def resume(self, queue: str) -> None:
-        self.run(self.broker.resume(queue))
-        self.model.paused.discard(queue)
 
     @rule(who=workers, limit=st.integers(1, 3))
     def reclaim(self, who: str, limit: int) -> None:
@@ -201,6 +181,27 @@ class BrokerMachine(RuleBasedStateMachine):
         self.model.reclaimed(who, limit, claims)
         self.holding[who] += claims
         self.issued += claims
+
+    @rule(who=workers, alive=st.sets(workers), ms=st.sampled_from([LEASE_MS, LEASE_MS + 1]))
+    def reclaim_after_a_lease(self, who: str, alive: set[str], ms: int) -> None:
+        self.let_time_pass(ms)
+        for one in sorted(alive):
+            self.renew(one, [])
+        self.reclaim(who, 3)
+
+    @rule(verb=st.sampled_from(["cancel", "retry"]), chosen=picks)
+    def cancel_or_retry(self, verb: str, chosen: list[int]) -> None:
+        job_ids = self.some_jobs(chosen)
+        answers = self.run(getattr(self.broker, verb)(job_ids))
+        expected = getattr(self.model, verb)(job_ids)
+        assert [answer and answer.id for answer in answers] == [job and job.id for job in expected]
+        last = {answer.id: answer for answer in answers if answer}
+        assert list(last.values()) == [self.model.agree(answer) for answer in last.values()]
+
+    @rule(queue=st.sampled_from(QUEUES), verb=st.sampled_from(["pause", "resume", "resume"]))
+    def pause_or_resume(self, queue: str, verb: str) -> None:
+        self.run(getattr(self.broker, verb)(queue))
+        (self.model.paused.add if verb == "pause" else self.model.paused.discard)(queue)
 
     @rule(limit=st.integers(0, 3))
     def trim(self, limit: int) -> None:
@@ -213,6 +214,7 @@ class BrokerMachine(RuleBasedStateMachine):
         for job_id in gone:
             del self.told[job_id]
 
+    @precondition(lambda self: self.last_event.endswith("7"))  # costs as much as ten others
     @rule()
     def close_and_open_again(self) -> None:
         self.run(self.store.close(self.brokers.pop(0)))
@@ -268,7 +270,10 @@ class BrokerMachine(RuleBasedStateMachine):
         assert self.successes[job_id] <= 1
 
 
-PROFILES = {"dev": {"max_examples": 20, "stateful_step_count": 30}, "ci": {"max_examples": 200}}
+PROFILES = {
+    "dev": {"max_examples": 15, "stateful_step_count": 50},
+    "ci": {"max_examples": 200, "stateful_step_count": 100},
+}
 
 
 @pytest.mark.slow

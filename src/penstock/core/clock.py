@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 Clock = Callable[[], int]
 """Returns the present as whole milliseconds since 1970-01-01T00:00:00Z."""
@@ -13,6 +14,7 @@ def system_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+@lru_cache(maxsize=1024)  # the jobs of a batch share their times, and formatting one costs 5 µs
 def iso(at: int) -> str:
     """Milliseconds since the epoch as ISO 8601 in UTC, for example ``2026-01-31T12:00:00.250Z``."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -33,12 +33,27 @@ class Desk:
         """Stop following the feed."""
         await self._feed.close()
 
-    async def submit(self, submission: Submission, request_id: str | None = None) -> Receipt:
-        """Have one job done.
+    async def submit(
+        self, submission: Submission, request_id: str | None = None, wait_s: float = 0.0
+    ) -> Receipt:
+        """Have one job done; with ``wait_s`` the receipt's job is as it has ended by then.
 
         Raises TASK_UNKNOWN, VALIDATION_ERROR naming the fields, or CONFLICT for a reused key.
         """
-        (answer,) = await self.submit_many([submission], request_id)
+        spec = self._spec(submission, request_id)
+        if wait_s <= 0:
+            return await self._submit(spec)
+        # Listening before submitting saves looking whether it has ended meanwhile.
+        async with self._feed.waiting(spec.id) as ended:
+            receipt = await self._submit(spec)
+            if receipt.job is not None and receipt.job.id != spec.id:
+                return replace(receipt, job=await self.get(receipt.job.id, wait_s))
+            await _within(ended, wait_s)
+        return replace(receipt, job=await self._get(spec.id))
+
+    async def _submit(self, spec: JobSpec) -> Receipt:
+        (receipt,) = await self._broker.submit([spec])
+        answer = _answer(receipt, spec)
         if isinstance(answer, PenstockError):
             raise answer
         return answer
@@ -85,8 +100,7 @@ class Desk:
         async with self._feed.waiting(job_id) as ended:
             job = await self._get(job_id)
             if not job.state.final:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ended.wait(), wait_s)
+                await _within(ended, wait_s)
         return await self._get(job_id)
 
     async def _get(self, job_id: str) -> Job:
@@ -141,6 +155,11 @@ class Desk:
                 after = events[-1].id
             else:
                 yield None
+
+
+async def _within(ended: asyncio.Event, wait_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(ended.wait(), wait_s)
 
 
 def _limits(task: AnyTask, submission: Submission) -> Limits:

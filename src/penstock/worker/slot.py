@@ -118,18 +118,28 @@ class Slot:
 
     def room(self, task: str) -> bool:
         """Whether it should be given an attempt of this task now."""
-        if self._child is None or self._fresh is not None or self._ending is not None:
-            return False
         if not self._given:
-            return True
+            return self._open
         worth = self._worth_ms + self._pace.expected_ms(task)
-        return worth <= WORTH_MS and len(self._given) < MAX_AHEAD and not self._recalled
+        return self._open and worth <= WORTH_MS and len(self._given) < MAX_AHEAD and not self._held_up
 
     def appetite(self, depth: int) -> int:
         """How many more jobs it could take if all were like the recent ones."""
-        if self._child is None or self._fresh is not None or self._ending is not None or self._recalled:
+        if not self._open or self._held_up:
             return 0
         return max(0, depth - len(self._given))
+
+    @property
+    def _open(self) -> bool:
+        """Whether its child is there to stay."""
+        return self._child is not None and self._fresh is None and self._ending is None
+
+    @property
+    def _held_up(self) -> bool:
+        """Whether the running attempt takes longer than a read-ahead is worth: nothing should wait behind it."""
+        if not self._given:
+            return False
+        return self._recalled or (time.monotonic() - self._head_since) * 1000 > WORTH_MS
 
     def take(self, holding: Holding) -> None:
         """Accept an attempt; `ship` sends all that were taken."""

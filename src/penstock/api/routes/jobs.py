@@ -102,10 +102,8 @@ async def accept(
     """Submit, wait if asked to, and answer with the status that tells what happened."""
     if key is not None and submission.idempotency_key is None:
         submission = submission.model_copy(update={"idempotency_key": key})
-    receipt = await office.desk.submit(submission, request_id(request))
+    receipt = await office.desk.submit(submission, request_id(request), wait_s)
     view = receipt_view(receipt, office.node)
-    if wait_s > 0 and not view["state"].final:
-        view = job_view(await office.desk.get(view["id"], wait_s), office.node, receipt.admission)
     known = receipt.admission is Admission.CACHED or view["state"].final
     return answer(view, 200 if known else 202, {"Location": f"/jobs/{view['id']}"})
 

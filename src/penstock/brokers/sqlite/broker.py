@@ -62,11 +62,10 @@ class SqliteBroker:
         self._path = path
         self._options = options
         self._clock = clock
-        self._synchronous = synchronous
         bells = path.with_name(path.name + ".bells")
         self._bells = {subject: Bell(bells, subject) for subject in (verbs.JOBS, verbs.EVENTS)}
         lock = path.with_name(path.name + ".lock")
-        self._writer = Writer(partial(self._connect, LOOK_AGAIN_S), lock, clock, self._ring)
+        self._writer = Writer(partial(self._connect, LOOK_AGAIN_S), lock, clock, self._ring, synchronous)
         self._reader = ThreadPoolExecutor(1, "penstock-sqlite-reader")
         self._reading: sqlite3.Connection | None = None
         self._closed = False
@@ -107,20 +106,26 @@ class SqliteBroker:
         give_up = loop.time() + wait_s
         while True:
             heard = bell.listen()
-            # Looking first keeps idle workers from taking the write lock each time a bell rings.
+            claims = await self._write(
+                lambda tx: verbs.claim(tx, worker, queues, limit, lease_ms), lasting=False
+            )
+            if claims or loop.time() >= give_up:
+                return claims
+            await self._until_due(bell, heard, queues, give_up)
+
+    async def _until_due(self, bell: Bell, heard: int, queues: Sequence[str], give_up: float) -> None:
+        """Wait for a ring or the next due time, looking now and then: reading takes no lock."""
+        loop = asyncio.get_running_loop()
+        while bell.listen() == heard and loop.time() < give_up:
             due_in_s = await self._read(lambda db: reads.due_in(db, queues, self._clock()) / 1000)
             if due_in_s <= 0:
-                claims = await self._write(lambda tx: verbs.claim(tx, worker, queues, limit, lease_ms))
-                if claims:
-                    return claims
-            remaining = give_up - loop.time()
-            if remaining <= 0:
-                return []
-            await bell.wait(heard, min(remaining, max(due_in_s, 0.001)))
+                return
+            await bell.wait(heard, min(give_up - loop.time(), max(due_in_s, 0.001)))
 
     async def renew(self, worker: WorkerInfo, held: Sequence[Held]) -> Orders:
         """See `Broker.renew`."""
-        return await self._write(lambda tx: verbs.renew(tx, worker, held, self._options.lease_ms))
+        lease_ms = self._options.lease_ms
+        return await self._write(lambda tx: verbs.renew(tx, worker, held, lease_ms), lasting=False)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """See `Broker.settle`."""
@@ -186,8 +191,8 @@ class SqliteBroker:
         """See `Broker.stats`."""
         return await self._read(lambda db: reads.stats(db, self._clock()))
 
-    async def _write(self, step: Step[Answer]) -> Answer:
-        return await self._writer.run(step, self._options.timeout_s)
+    async def _write(self, step: Step[Answer], *, lasting: bool = True) -> Answer:
+        return await self._writer.run(step, self._options.timeout_s, lasting=lasting)
 
     async def _read(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:
         if self._closed:
@@ -207,7 +212,6 @@ class SqliteBroker:
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=busy_s)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute("PRAGMA journal_size_limit = 67108864")
         except sqlite3.Error:
             connection.close()

@@ -47,8 +47,9 @@ Step = Callable[[Transaction], Answer]
 class _Waiting(Generic[Answer]):
     """A step with the future of whoever waits for it."""
 
-    def __init__(self, step: Step[Answer], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, step: Step[Answer], loop: asyncio.AbstractEventLoop, *, lasting: bool) -> None:
         self.step = step
+        self.lasting = lasting
         self.loop = loop
         self.future: asyncio.Future[Answer] = loop.create_future()
         self.begun = False
@@ -72,11 +73,15 @@ class Writer:
         lock_path: Path,
         clock: Clock,
         ring: Callable[[set[str]], None],
+        synchronous: str,
     ) -> None:
         self._connect = connect
         self._lock_path = lock_path
         self._clock = clock
         self._ring = ring
+        self._synchronous = synchronous
+        self._set = ""
+        self._kept: _Waiting[Any] | None = None
         self._connection: sqlite3.Connection | None = None
         self._queue: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
         self._guard = threading.Lock()
@@ -97,15 +102,17 @@ class Writer:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-    async def run(self, step: Step[Answer], timeout_s: float) -> Answer:
-        """The step's answer, after its transaction is durable.
+    async def run(self, step: Step[Answer], timeout_s: float, *, lasting: bool = True) -> Answer:
+        """The step's answer, after its transaction is committed and, if ``lasting``, on the disk.
+
+        A step that is not lasting survives the death of any process, but a power cut may undo it.
 
         Raises BROKER_UNAVAILABLE if the database could not be had within ``timeout_s``; the step
         has then not happened and never will.
         """
         if not self._open:
             raise broker_unavailable("the database is not open")
-        waiting = _Waiting(step, asyncio.get_running_loop())
+        waiting = _Waiting(step, asyncio.get_running_loop(), lasting=lasting)
         self._queue.put(waiting)
         timer = waiting.loop.call_later(timeout_s, self._give_up, waiting)
         try:
@@ -129,7 +136,7 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while (first := self._queue.get()) is not None:
+            while (first := self._next_step()) is not None:
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
                 try:
                     rings, last = self._share_transaction(first)
@@ -143,6 +150,10 @@ class Writer:
             os.close(self._lock)
             if self._connection is not None:
                 self._connection.close()
+
+    def _next_step(self) -> _Waiting[Any] | None:
+        kept, self._kept = self._kept, None
+        return kept or self._queue.get()
 
     def _share_transaction(self, first: _Waiting[Any]) -> tuple[set[str], bool]:
         group, last = [first], False
@@ -171,12 +182,20 @@ class Writer:
         while True:
             try:
                 self._connection = self._connection or self._connect()
+                self._set_durability(self._connection, lasting=first.lasting)
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as failed:
                 if first.abandoned or not _busy(failed):
                     raise
             else:
                 return self._connection
+
+    def _set_durability(self, connection: sqlite3.Connection, *, lasting: bool) -> None:
+        """Wait for the disk only where a promise depends on it; a wait costs more than the commit."""
+        wanted = self._synchronous if lasting else "normal"
+        if wanted != self._set:
+            connection.execute(f"PRAGMA synchronous = {wanted}")
+            self._set = wanted
 
     def _gather(self, first: _Waiting[Any]) -> tuple[list[_Waiting[Any]], bool]:
         arrived: list[_Waiting[Any]] = [first]
@@ -188,6 +207,9 @@ class Writer:
                 break
             if waiting is None:
                 last = True
+                break
+            if waiting.lasting and not first.lasting:
+                self._kept = waiting  # a transaction's durability is settled when it begins
                 break
             arrived.append(waiting)
         with self._guard:

@@ -1,0 +1,31 @@
+"""Submit a job from Python, wait for it, print the answer.
+
+Needs a node: `penstock up examples/own_task.py`. Another address than the default is read from PENSTOCK_URL.
+"""
+
+import os
+import sys
+
+from penstock import Client, PenstockError
+
+URL = os.environ.get("PENSTOCK_URL", "http://127.0.0.1:8000")
+
+
+def main() -> None:
+    """Three strikes at once; the slots share them."""
+    with Client(URL) as client:
+        params = {"volatility": 0.25, "batches": 20}
+        jobs = client.submit_many(
+            {"task": "asian_call", "params": params | {"strike": strike}} for strike in (95, 100, 105)
+        )
+        for job in jobs:
+            ended = client.wait(job.id)
+            said = ended.result or ended.error
+            print(f"strike {ended.params['strike']}: {ended.state}, {said}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except PenstockError as error:
+        sys.exit(f"{error.code}: {error}")
