@@ -35,9 +35,14 @@ class Upkeep:
             try:
                 await self.reclaim()
                 if turn % TRIM_EVERY == 0:
-                    await self._broker.trim(TRIM_LIMIT)
+                    await self.trim()
             except PenstockError as failed:
                 self._log.warning("upkeep put off", error=failed.message)
+
+    async def trim(self) -> None:
+        """Forget in bounded steps, so that no other verb waits long, until nothing is left to forget."""
+        while await self._broker.trim(TRIM_LIMIT) >= TRIM_LIMIT:
+            continue
 
     async def reclaim(self) -> int:
         """Settle the jobs of lapsed workers as lost; returns how many."""

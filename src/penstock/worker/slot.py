@@ -136,7 +136,7 @@ class Slot:
 
     @property
     def _held_up(self) -> bool:
-        """Whether the running attempt takes longer than a read-ahead is worth: nothing should wait behind it."""
+        """Whether the running attempt takes longer than a read-ahead is worth: let nothing wait behind it."""
         if not self._given:
             return False
         return self._recalled or (time.monotonic() - self._head_since) * 1000 > WORTH_MS

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,8 +76,7 @@ class SqliteBroker:
             for bell in self._bells.values():
                 bell.open()
             self._writer.start()
-            schema = files(__package__).joinpath("schema.sql").read_text()
-            await self._write(lambda tx: [tx.connection.execute(line) for line in _statements(schema)])
+            await self._write(verbs.prepare)
         except OSError as failed:
             message = f"cannot open the broker's file {self._path}: {failed}"
             raise broker_unavailable(message) from failed
@@ -232,9 +230,3 @@ class SqliteBroker:
         if self._reading is not None:
             self._reading.close()
             self._reading = None
-
-
-def _statements(script: str) -> list[str]:
-    """The script's statements; ``executescript`` would commit the transaction it runs in."""
-    lines = [line for line in script.splitlines() if not line.startswith("--")]
-    return [statement for statement in "\n".join(lines).split(";") if statement.strip()]

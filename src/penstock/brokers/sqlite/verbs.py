@@ -7,6 +7,7 @@ appends the events; the caller commits all of it or nothing.
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
 from typing import Any
 
 import msgspec
@@ -14,15 +15,33 @@ import msgspec
 from penstock.brokers.sqlite.rows import JOB_COLUMNS, decode_spec, encode_spec, read_job
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import lifecycle
+from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.ports import Admission, EventKind, Held, Orders, Receipt
+
+SCHEMA_VERSION = 1
 
 JOBS = "jobs"
 EVENTS = "events"
 
 encode = msgspec.json.Encoder().encode
 NO_DATA = b"{}"
+
+
+def prepare(tx: Transaction) -> None:
+    """Make the tables of a new file; refuse one whose tables this version does not know."""
+    (found,) = tx.connection.execute("PRAGMA user_version").fetchone()
+    if found > SCHEMA_VERSION:
+        message = (
+            f"the broker's file has schema {found}, made by a newer Penstock; this one knows {SCHEMA_VERSION}"
+        )
+        raise PenstockError(ErrorCode.CONFLICT, message)
+    script = files(__package__).joinpath("schema.sql").read_text()
+    lines = [line for line in script.splitlines() if not line.startswith("--")]
+    for statement in "\n".join(lines).split(";"):  # executescript would commit the transaction
+        tx.connection.execute(statement)
+    tx.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def submit(tx: Transaction, specs: Sequence[JobSpec]) -> list[Receipt]:
