@@ -1,4 +1,4 @@
-"""The demo's picture: how large each scenario's expected loss is, and how far the losses scatter around it."""
+"""The demo's picture: each scenario's expected loss, and how far the simulated losses scatter around it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,18 +33,18 @@ def draw(results: Mapping[str, Result], path: Path) -> None:
     grid[-1, 0].set_xlabel("expected credit loss (ECL), millions", color=INK)
     grid[-1, 1].set_xlabel("loss of one portfolio, millions", color=INK)
     _write_titles(figure, next(iter(results.values())), width)
-    figure.legend(
-        *grid[0, 1].get_legend_handles_labels(), loc="upper right", bbox_to_anchor=(0.975, 0.99), frameon=False
-    )
-    figure.subplots_adjust(left=0.03, right=0.97, top=0.8, bottom=0.085, hspace=0.42, wspace=0.1)
+    shown = grid[0, 1].get_legend_handles_labels()
+    figure.legend(*shown, loc="upper right", bbox_to_anchor=(0.975, 0.99), frameon=False, labelcolor=INK)
+    figure.subplots_adjust(left=0.03, right=0.97, top=0.8, bottom=0.085, hspace=0.42, wspace=0.16)
     figure.savefig(path)
 
 
 def _write_titles(figure: Figure, result: Result, width: float) -> None:
     loans, repeats = _spaced(result["loans"]), len(result["distribution"])
     figure.text(0.03, 0.968, f"Credit loss of {loans} loans", va="top", size=18, color=INK)
-    told = f"{repeats} simulated portfolios per scenario\nright: each within ±{width:.2%} of its own ECL"
-    figure.text(0.03, 0.905, told, va="top", size=11, color=FAINT, linespacing=1.4)
+    told = f"{repeats} simulated portfolios per scenario, money in millions of currency units"
+    scale = f"left: expected credit loss (ECL); right: losses within ±{100 * width:.2f} % of it"
+    figure.text(0.03, 0.905, f"{told}\n{scale}", va="top", size=11, color=FAINT, linespacing=1.4)
 
 
 def _draw_level(axes: Axes, name: str, result: Result, largest: float, colour: str) -> None:
@@ -52,7 +52,7 @@ def _draw_level(axes: Axes, name: str, result: Result, largest: float, colour: s
     axes.barh([0], [expected], height=0.9, color=colour)
     axes.set(xlim=(0, 1.05 * largest), ylim=(-0.6, 1.7), yticks=[])
     axes.text(0, 1.4, name, size=13, weight="bold", color=colour, va="center")
-    facts = f"PD {result['pd']:.2%},  ECL {_spaced(expected)} million"
+    facts = f"PD {100 * result['pd']:.2f} %,  ECL {_spaced(expected)} million"
     axes.text(0, 0.8, facts, size=10, color=INK, va="center")
     _dress(axes, ticks=3)
 
@@ -61,15 +61,16 @@ def _draw_scatter(axes: Axes, result: Result, width: float, colour: str) -> None
     losses = np.array(result["distribution"]) / MILLION
     theory = _theory(result)
     left, right = theory.mean * (1 - width), theory.mean * (1 + width)
-    edges, bin_width = np.linspace(left, right, BINS + 1, retstep=True)
+    edges = np.linspace(left, right, BINS + 1).tolist()
     p5, p50, p95 = (result["percentiles"][name] / MILLION for name in ("p5", "p50", "p95"))
-    axes.hist(losses, edges, color=colour, alpha=0.75, edgecolor="white", lw=0.8, label="simulated portfolios")
+    axes.hist(losses, edges, color=colour, alpha=0.75, edgecolor="white", label="simulated portfolios")
     points = np.linspace(left, right, 400)
-    heights = [theory.pdf(point) * losses.size * bin_width for point in points]
+    heights = [theory.pdf(point) * losses.size * (right - left) / BINS for point in points]
     axes.plot(points, heights, color=INK, lw=1.4, label="binomial theory")
     axes.axvline(p50, color=INK, lw=1.2, ls="--", label="median")
     axes.axvspan(p5, p95, color=colour, alpha=0.13, lw=0, label="5th to 95th percentile")
-    axes.set(xlim=(left, right), yticks=[])
+    axes.set(xlim=(left, right), ylabel="portfolios")
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     _dress(axes, ticks=7)
 
 
@@ -79,7 +80,7 @@ def _relative_sd(result: Result) -> float:
 
 
 def _theory(result: Result) -> NormalDist:
-    """The loss of independent loans, in millions: a binomial number of defaults, here practically normal."""
+    """The loss of independent loans, in millions: a binomial number of defaults, for many loans a normal."""
     mean = result["expected_credit_loss"] / MILLION * result["pd"] / result["default_rate"]
     return NormalDist(mean, mean * _relative_sd(result))
 
@@ -87,7 +88,8 @@ def _theory(result: Result) -> NormalDist:
 def _dress(axes: Axes, ticks: int) -> None:
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.spines["bottom"].set_color(FAINT)
-    axes.tick_params(axis="x", color=FAINT, labelcolor=INK, labelsize=9)
+    axes.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
+    axes.yaxis.label.set_color(INK)
     axes.xaxis.set_major_locator(MaxNLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _spaced(value)))
 

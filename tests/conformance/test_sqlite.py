@@ -77,6 +77,18 @@ async def test_a_place_that_cannot_be_is_unavailable(tmp_path: Path) -> None:
     await broker.close()
 
 
+async def test_a_file_of_a_newer_penstock_is_refused_and_left_alone(store: SqliteBackend) -> None:
+    broker = await store.open()
+    job = await submit_one(broker)
+    await broker._write(lambda tx: tx.connection.execute("PRAGMA user_version = 99"))
+    late = store.make(ManualClock(), BrokerOptions())
+    with pytest.raises(PenstockError, match="newer") as refused:
+        await late.open()
+    await late.close()
+    assert refused.value.code is ErrorCode.CONFLICT
+    assert await get_one(broker, job.id) == job
+
+
 async def test_reading_goes_on_while_another_process_holds_the_lock(store: SqliteBackend) -> None:
     broker = await store.open()
     job = await submit_one(broker)

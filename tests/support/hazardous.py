@@ -1,15 +1,31 @@
-"""Tasks that misbehave in every way a worker must survive; tests load this module by its path."""
+"""Tasks that misbehave in every way a worker must survive; tests load this module by its path.
+
+``mark`` is a file that is written when the task has really begun, with the id of its process.
+"""
 
 import ctypes
 import logging
 import os
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from penstock import Progress, task
+
+_kept: list[bytearray] = []
+
+
+def _begin(mark: str) -> None:
+    if mark:
+        fresh = Path(f"{mark}.{os.getpid()}")
+        fresh.write_text(str(os.getpid()))
+        fresh.rename(mark)
 
 
 @task(retries=0)
@@ -18,9 +34,16 @@ def noop(n: int = 0) -> int:
 
 
 @task(retries=3, backoff="10ms")
-def nap(seconds: float = 0.1) -> float:
+def nap(seconds: float = 0.1, mark: str = "") -> float:
+    _begin(mark)
     time.sleep(seconds)
     return seconds
+
+
+@task(retries=3, backoff="10ms")
+def pid(seconds: float = 0.0) -> int:
+    time.sleep(seconds)
+    return os.getpid()
 
 
 @task(retries=0)
@@ -48,6 +71,11 @@ def leave(status: int = 3) -> int:
     os._exit(status)
 
 
+@task(retries=1, backoff="10ms")
+def quits(status: int = 4) -> int:
+    sys.exit(status)
+
+
 @task(retries=0, memory="300MB")
 def hoard() -> int:
     kept = []
@@ -68,13 +96,29 @@ def stubborn_loop() -> int:
         try:
             while True:
                 time.sleep(0.01)
-        except Exception:
+        except Exception:  # noqa: BLE001 - that is the hazard
             logging.getLogger().info("not listening")
 
 
 @task(retries=0)
-def crunch(seconds: float = 60.0) -> float:
+def grow(mebibytes: int) -> int:
+    """Keeps memory after it has returned."""
+    time.sleep(0.02)
+    _kept.append(bytearray(os.urandom(1)) * (mebibytes * 2**20))
+    return os.getpid()
+
+
+@task(retries=0)
+def deaf(mark: str = "") -> int:
+    """One call that lasts for hours and in which no signal handler runs."""
+    _begin(mark)
+    return sum(range(10**15))
+
+
+@task(retries=0)
+def crunch(seconds: float = 60.0, mark: str = "") -> float:
     """Long numpy calls that never look at a flag."""
+    _begin(mark)
     matrix = np.random.default_rng(0).random((1500, 1500))
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -86,21 +130,80 @@ def crunch(seconds: float = 60.0) -> float:
 @task(retries=0)
 def talks(lines: int = 3) -> int:
     for n in range(lines):
-        print("printed", n)
+        print("printed", n)  # noqa: T201 - what this task is for
     logging.getLogger("model").warning("logged")
-    print("on stderr", file=sys.stderr)
+    print("on stderr", file=sys.stderr)  # noqa: T201
     return lines
 
 
 @task(retries=0)
-def spawns(seconds: float = 60.0) -> int:
-    """Leaves a process of its own behind."""
-    return subprocess.Popen(["sleep", str(seconds)]).pid
+def shouts(lines: int) -> int:
+    for n in range(lines):
+        print("printed", n)  # noqa: T201
+    return lines
+
+
+@task(retries=0)
+def chatters(seconds: float, others: int, progress: Progress) -> int:
+    """Prints and reports without a pause, in threads of its own too, until it is stopped."""
+    over = time.monotonic() + seconds
+    stop = threading.Event()
+
+    def chatter() -> None:
+        while not stop.is_set():
+            print("x" * 3_000)  # noqa: T201
+
+    helpers = [threading.Thread(target=chatter) for _ in range(others)]
+    for helper in helpers:
+        helper.start()
+    try:
+        count = 0
+        while time.monotonic() < over:
+            progress.update(1.0, "y" * 3_000)
+            print("z" * 100)  # noqa: T201
+            count += 1
+        return count
+    finally:
+        stop.set()
+        for helper in helpers:
+            helper.join()
+
+
+@task(retries=0)
+def spawns(seconds: float = 60.0, stay: float = 0.0, mark: str = "") -> int:
+    """Leaves a process of its own behind; ``mark`` is given that one's id."""
+    left = subprocess.Popen(["sleep", str(seconds)])
+    if mark:
+        Path(f"{mark}.new").write_text(str(left.pid))
+        Path(f"{mark}.new").rename(mark)
+    time.sleep(stay)
+    return left.pid
+
+
+@task(retries=0)
+def forks(seconds: float = 60.0) -> int:
+    """Leaves a copy of its own process behind, which holds everything open that this one had open."""
+    left = os.fork()
+    if left == 0:
+        time.sleep(seconds)
+        os._exit(0)
+    return left
+
+
+@task(retries=0)
+def blas() -> list[dict[str, Any]]:
+    np.ones((64, 64)) @ np.ones((64, 64))
+    return [dict(library) for library in threadpool_info()]
+
+
+@task(retries=0, threads=2)
+def blas_of_two() -> list[dict[str, Any]]:
+    return blas()
 
 
 @task(retries=5, backoff="10ms")
 def append_line(path: str, text: str, seconds: float = 0.0) -> int:
     time.sleep(seconds)
-    with open(path, "a") as file:
+    with Path(path).open("a", encoding="utf-8") as file:
         file.write(text + "\n")
     return os.getpid()

@@ -17,9 +17,9 @@ from typing import Any, Literal, Self
 
 import httpx
 import psutil
-from support.wait import PATIENCE_S, until
 
 from penstock import Client
+from support.wait import PATIENCE_S, until
 
 Role = Literal["up", "api", "worker"]
 Part = Literal["api", "worker", "zygote", "slot"]

@@ -5,11 +5,12 @@ import pkgutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from penstock.api import errors, routes
-from penstock.api.guards import Guard
+from penstock.api.guards import Guard, known_query
 from penstock.api.office import Office
+from penstock.api.wire import ErrorEnvelope
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -30,6 +31,8 @@ def create_app(office: Office, lifespan: Lifespan | None = None) -> FastAPI:
         version=office.version,
         description="Durable jobs from CPU-heavy Python functions.",
         lifespan=life,
+        dependencies=[Depends(known_query)],
+        responses={"4XX": {"model": ErrorEnvelope}, "5XX": {"model": ErrorEnvelope}},
     )
     for entry in pkgutil.iter_modules(routes.__path__):
         module = importlib.import_module(f"{routes.__name__}.{entry.name}")

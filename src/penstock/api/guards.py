@@ -1,17 +1,20 @@
-"""What stands before every route: request ids, the body limit, timing, the access log, metrics."""
+"""What stands before every route: request ids, limits, timing, the access log, metrics."""
 
 import re
 import time
 
 import structlog
+from fastapi import Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from penstock.api.errors import TooLargeError, unexpected
 from penstock.api.wire import envelope
-from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.errors import field_error
 from penstock.core.ids import new_id
-from penstock.core.units import readable_size
 
 _GOOD_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 _QUIET = frozenset({"/livez", "/healthz", "/metrics"})
@@ -21,10 +24,6 @@ SECURITY_HEADERS = (
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
 )
-
-
-class _TooLargeError(Exception):
-    """The body went past the limit while it was read."""
 
 
 class Guard:
@@ -53,7 +52,7 @@ class Guard:
         headers = Headers(scope=scope)
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 500
+        status = 0
 
         async def reply(message: Message) -> None:
             nonlocal status
@@ -68,20 +67,21 @@ class Guard:
 
         try:
             await self._serve(scope, receive, reply, headers, request_id)
+        except Exception as error:
+            if status:
+                raise  # half an answer is out: the server has to break the connection
+            await unexpected(error, scope["path"], request_id)(scope, receive, reply)
         finally:
-            self._account(scope, status, time.perf_counter() - began, request_id)
+            self._account(scope, status or 500, time.perf_counter() - began, request_id)
 
     async def _serve(
         self, scope: Scope, receive: Receive, reply: Send, headers: Headers, request_id: str
     ) -> None:
         announced = headers.get("content-length", "0")
-        if announced.isdigit() and int(announced) > self._max_body:
-            await self._refuse(scope, receive, reply, request_id)
-            return
-        try:
+        if announced.isdecimal() and int(announced) > self._max_body:
+            await envelope(TooLargeError(self._max_body).refused, request_id)(scope, receive, reply)
+        else:
             await self._app(scope, self._limited(receive), reply)
-        except _TooLargeError:
-            await self._refuse(scope, receive, reply, request_id)
 
     def _limited(self, receive: Receive) -> Receive:
         """A body without an announced length is counted while it arrives."""
@@ -92,15 +92,10 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_body:
-                raise _TooLargeError
+                raise TooLargeError(self._max_body)
             return message
 
         return counted
-
-    async def _refuse(self, scope: Scope, receive: Receive, reply: Send, request_id: str) -> None:
-        message = f"the request body is larger than {readable_size(self._max_body)}"
-        error = PenstockError(ErrorCode.TOO_LARGE, message, {"limit_bytes": self._max_body})
-        await envelope(error, request_id)(scope, receive, reply)
 
     def _account(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         # The route's pattern, not the path: a label per job id would fill the metrics store.
@@ -121,3 +116,17 @@ class Guard:
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
     return given if _GOOD_ID.fullmatch(given) else new_id()
+
+
+async def known_query(request: Request) -> None:
+    """Refuse query parameters that the route does not have: a misspelt filter would silently be none."""
+    if request.scope["query_string"]:
+        unknown = request.query_params.keys() - _query_names(request.scope["route"])
+        if unknown:
+            raise field_error([(name, "there is no such query parameter") for name in sorted(unknown)])
+
+
+def _query_names(route: APIRoute) -> set[str]:
+    dependant = route.dependant
+    elsewhere = {field.alias for field in (*dependant.path_params, *dependant.header_params)}
+    return {field.alias for field in get_flat_params(dependant)} - elsewhere

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from fastapi import Response
+from pydantic import BaseModel
 
 from penstock.core.catalog import AnyTask
 from penstock.core.clock import iso
@@ -28,6 +29,22 @@ STATUS = {
     ErrorCode.BROKER_UNAVAILABLE: 503,
     ErrorCode.TASK_TIMEOUT: 504,
 }
+
+
+class ErrorBody(BaseModel):
+    """``code`` for programs, ``message`` for people; ``details`` depends on the code."""
+
+    code: ErrorCode
+    message: str
+    details: dict[str, Any]
+    request_id: str | None
+
+
+class ErrorEnvelope(BaseModel):
+    """The shape of every error."""
+
+    error: ErrorBody
+
 
 encode = msgspec.json.Encoder().encode
 

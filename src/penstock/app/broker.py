@@ -18,8 +18,8 @@ def make_broker(settings: Settings, registry: CollectorRegistry) -> Broker:
     try:
         adapter = importlib.import_module(name)
     except ModuleNotFoundError as missing:
-        if missing.name != name:
-            raise
+        if not f"{name}.".startswith(f"{missing.name}."):
+            raise  # the adapter is there, its driver is not
         message = f"no broker speaks {scheme!r}; PENSTOCK_BROKER_URL starts with sqlite://"
         raise PenstockError(ErrorCode.INVALID_REQUEST, message) from None
     options = BrokerOptions(

@@ -26,9 +26,9 @@ def node_url(settings: Settings) -> str | None:
     try:
         found = json.loads(note.read_text())
         os.kill(found["pid"], 0)
-    except (OSError, ValueError, KeyError):
+        return str(found["url"])
+    except (OSError, ValueError, LookupError, TypeError):
         return None
-    return str(found["url"])
 
 
 @contextlib.contextmanager
@@ -38,7 +38,6 @@ def announced(settings: Settings, url: str) -> Iterator[None]:
     if note is None:
         yield
         return
-    note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
     try:
         yield

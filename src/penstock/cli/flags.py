@@ -22,10 +22,16 @@ class Flag:
     help: str
 
     def names(self, reserved: frozenset[str]) -> list[str]:
-        """``--hazard-rate`` and ``--hazard_rate``; under ``--params.`` if the command has such a flag."""
+        """``--hazard-rate`` and ``--hazard_rate``; under ``--params.`` if the command has such a flag.
+
+        Of a truth value also ``--no-…``.
+        """
         written = ".".join(self.path)
+        spellings = dict.fromkeys((written.replace("_", "-"), written))
         prefix = "--params." if f"--{written.replace('_', '-')}" in reserved else "--"
-        return list(dict.fromkeys(prefix + name for name in (written.replace("_", "-"), written)))
+        if self.type is bool:
+            return [f"{prefix}{name}/{prefix}no-{name}" for name in spellings]
+        return [prefix + name for name in spellings]
 
     def value(self, given: Any) -> Any:
         """The parameter's value; raises INVALID_REQUEST for JSON that is none."""
@@ -76,15 +82,17 @@ def _help(described: Mapping[str, Any], required: bool) -> str:
     return " ".join(part for part in parts if part)
 
 
-def nested(flags: list[Flag], values: list[Any]) -> dict[str, Any]:
-    """Parameters from the values that were given, None where a flag was not."""
-    params: dict[str, Any] = {}
+def nested(flags: list[Flag], values: list[Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+    """``whole`` with the values that were given put into their places, None where a flag was not."""
+    params = dict(whole)
     for flag, given in zip(flags, values, strict=True):
         if given is None:
             continue
         place = params
         for name in flag.path[:-1]:
-            place = place.setdefault(name, {})
+            inner = place.get(name)
+            place[name] = dict(inner) if isinstance(inner, dict) else {}
+            place = place[name]
         place[flag.path[-1]] = flag.value(given)
     return params
 
@@ -95,7 +103,7 @@ def with_flags(function: Callable[..., None], flags: list[Flag]) -> Callable[...
     Typer reads a function's signature, so the flags are added to that.
     """
     own = [each for each in inspect.signature(function).parameters.values() if each.name != "params"]
-    reserved = frozenset(_declared(own)) | {"--help"}
+    reserved = frozenset(_declared(own)) | {"--help", "--url"}
     parameters = [
         inspect.Parameter(
             f"flag_{number}",
@@ -117,7 +125,7 @@ def with_flags(function: Callable[..., None], flags: list[Flag]) -> Callable[...
 
     def command(**given: Any) -> None:
         values = [given.pop(parameter.name) for parameter in parameters]
-        function(params=lambda: nested(flags, values), **given)
+        function(params=lambda whole: nested(flags, values, whole), **given)
 
     signature = inspect.Signature([*parameters, *own])
     command.__signature__ = signature  # type: ignore[attr-defined]

@@ -94,6 +94,8 @@ class Launcher:
             start_new_session=True,  # Ctrl-C is for this process, which then stops them in order
         )
         self._running[role] = process
+        if self._stopping.is_set():
+            self._signal(role)  # nobody knew of it when the others were told
         try:
             return await process.wait()
         finally:

@@ -7,9 +7,14 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from penstock.cli import commands
+from penstock.cli import commands, show
+from penstock.cli.run import AS_JSON
+from penstock.core.errors import ErrorCode, PenstockError
 
 ORDER = ("up", "api", "worker", "submit", "get", "wait", "cancel", "retry", "jobs")
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""What Typer raises for a command line that it does not understand."""
 
 
 class Commands(TyperGroup):
@@ -28,6 +33,16 @@ class Commands(TyperGroup):
         found = typer.main.get_command(module.command())
         found.name = cmd_name
         return found
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; with ``--json`` wrong usage is told as JSON, too."""
+        ctx.meta[AS_JSON] = "--json" in ctx.args
+        try:
+            return super().invoke(ctx)
+        except UsageError as wrong:
+            if ctx.meta[AS_JSON]:
+                show.error_json(PenstockError(ErrorCode.INVALID_REQUEST, wrong.format_message()))
+            raise
 
 
 app = typer.Typer(

@@ -23,6 +23,9 @@ from penstock.telemetry import logs
 Url = Annotated[str | None, typer.Option("--url", help="Node to talk to. [PENSTOCK_URL]")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+AS_JSON = "penstock.json"
+"""Where a command's context tells, before its options are read, whether JSON was asked for."""
+
 
 class ExitCode(IntEnum):
     """What the shell learns."""
@@ -62,20 +65,22 @@ def plain_errors(*, as_json: bool = False) -> Iterator[None]:
         yield
     except PenstockError as error:
         if as_json:
-            body = {"code": error.code, "message": error.message, "details": error.details}
-            show.as_json({"error": body})
+            show.error_json(error)
         fail(error.message, _CODES.get(error.code, ExitCode.FAILED))
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def settings(**given: Any) -> Settings:
-    """The settings of the environment, with the command's own options on top."""
+    """The settings of the environment, with the command's own options on top.
+
+    Raises INVALID_REQUEST naming the variables that cannot be understood.
+    """
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as invalid:
         problems = [f"PENSTOCK_{str(e['loc'][0]).upper()}: {e['msg']}" for e in invalid.errors() if e["loc"]]
-        fail("; ".join(problems) or str(invalid), ExitCode.USAGE)
+        raise PenstockError(ErrorCode.INVALID_REQUEST, "; ".join(problems) or str(invalid)) from None
 
 
 def with_client(

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from penstock.core.errors import PenstockError
 from penstock.core.submission import JobView
 
 # Without a terminal nothing is cut off to fit one: the reader is a file or another program.
@@ -29,6 +30,11 @@ _COLOURS = {
 def as_json(value: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def error_json(error: PenstockError) -> None:
+    """An error as the API gives it, without a request's id."""
+    as_json({"error": {"code": error.code, "message": error.message, "details": error.details}})
 
 
 def job_json(job: JobView) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import msgspec
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.errors import ErrorCode, PenstockError, field_error
+from penstock.core.fingerprint import non_finite
 from penstock.core.submission import JobView, Submission, TaskView
 
 Answer = TypeVar("Answer")
@@ -45,17 +47,17 @@ def submit_many(submissions: Iterable[Submission | Mapping[str, Any]]) -> Call[l
 
 def get(job_id: str, wait_s: float = 0.0) -> Call[JobView]:
     """A job as it stands or, with ``wait_s``, as it has ended by then."""
-    return Call("GET", f"/jobs/{job_id}", JobView.model_validate, _wait(wait_s), wait_s=wait_s)
+    return Call("GET", _path("jobs", job_id), JobView.model_validate, _wait(wait_s), wait_s=wait_s)
 
 
 def cancel(job_id: str) -> Call[JobView]:
     """Stop a job."""
-    return Call("DELETE", f"/jobs/{job_id}", JobView.model_validate)
+    return Call("DELETE", _path("jobs", job_id), JobView.model_validate)
 
 
 def retry(job_id: str) -> Call[JobView]:
     """Queue a failed or cancelled job anew."""
-    return Call("POST", f"/jobs/{job_id}/retry", JobView.model_validate)
+    return Call("POST", _path("jobs", job_id, "retry"), JobView.model_validate)
 
 
 def find(**filters: Any) -> Call[list[JobView]]:
@@ -70,7 +72,7 @@ def tasks() -> Call[list[TaskView]]:
 
 def task(name: str) -> Call[TaskView]:
     """One task with its schemas."""
-    return Call("GET", f"/tasks/{name}", TaskView.model_validate)
+    return Call("GET", _path("tasks", name), TaskView.model_validate)
 
 
 def report(path: str) -> Call[dict[str, Any]]:
@@ -80,24 +82,33 @@ def report(path: str) -> Call[dict[str, Any]]:
 
 def switch_queue(name: str, *, paused: bool) -> Call[dict[str, Any]]:
     """Pause or resume a queue."""
-    return Call("POST", f"/queues/{name}/{'pause' if paused else 'resume'}", dict)
+    return Call("POST", _path("queues", name, "pause" if paused else "resume"), dict)
 
 
 def read(call: Call[Answer], status: int, content: bytes, retry_after: str | None = None) -> Answer:
     """The answer's value; raises the `PenstockError` that the node reported."""
     try:
         value = msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        message = f"{call.method} {call.path}: status {status} without JSON; is this a Penstock node?"
+        if status < 400:
+            return call.read(value)
+        error = _error(value["error"], _seconds(retry_after))
+    except (msgspec.DecodeError, ValidationError, LookupError, TypeError, ValueError):
+        message = f"{call.method} {call.path}: no node answers like this (status {status}); is it Penstock?"
         raise PenstockError(ErrorCode.NODE_UNREACHABLE, message) from None
-    if status >= 400 and isinstance(value, dict) and "error" in value:
-        raise _error(value["error"], float(retry_after) if retry_after else None)
-    return call.read(value)
+    raise error
 
 
 def unreachable(url: str, cause: Exception) -> PenstockError:
     """No node answered at this address."""
     return PenstockError(ErrorCode.NODE_UNREACHABLE, f"no Penstock node answers at {url}: {cause}")
+
+
+def _path(*parts: str) -> str:
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    return float(retry_after) if retry_after and retry_after.isdecimal() else None
 
 
 def _error(body: Mapping[str, Any], retry_after_s: float | None) -> PenstockError:
@@ -127,4 +138,10 @@ def _wait(wait_s: float) -> dict[str, Any]:
 
 
 def _encode(value: Any) -> bytes:
-    return msgspec.json.encode(value)
+    problems = [(path, "must be a finite number") for path in non_finite(value, "")]
+    if problems:  # written as null they would be taken for "not given"
+        raise field_error(problems)
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as failed:
+        raise PenstockError(ErrorCode.INVALID_REQUEST, f"cannot be written as JSON: {failed}") from None

@@ -27,7 +27,7 @@ class Client:
     def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url
         self._timeout_s = timeout_s
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=_JSON)
+        self._http = httpx.Client(base_url=_address(url), timeout=timeout_s, headers=_JSON)
 
     def __enter__(self) -> Self:
         return self
@@ -48,7 +48,7 @@ class Client:
             response = self._http.request(
                 call.method, call.path, params=call.query, content=call.body, timeout=timeout
             )
-        except httpx.TransportError as failed:
+        except httpx.RequestError as failed:
             raise messages.unreachable(self.url, failed) from failed
         return messages.read(
             call, response.status_code, response.content, response.headers.get("Retry-After")
@@ -109,7 +109,9 @@ class AsyncClient:
     ) -> None:
         self.url = url
         self._timeout_s = timeout_s
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, headers=_JSON, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=_address(url), timeout=timeout_s, headers=_JSON, transport=transport
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -130,7 +132,7 @@ class AsyncClient:
             response = await self._http.request(
                 call.method, call.path, params=call.query, content=call.body, timeout=timeout
             )
-        except httpx.TransportError as failed:
+        except httpx.RequestError as failed:
             raise messages.unreachable(self.url, failed) from failed
         return messages.read(
             call, response.status_code, response.content, response.headers.get("Retry-After")
@@ -177,6 +179,13 @@ class AsyncClient:
     async def stats(self) -> dict[str, Any]:
         """See `Client.stats`."""
         return await self.send(messages.report("/stats"))
+
+
+def _address(url: str) -> httpx.URL:
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL as failed:
+        raise messages.unreachable(url, failed) from None
 
 
 def _turn(deadline: float | None) -> float:

@@ -1,7 +1,8 @@
 """One canonical form per input, so that equal questions can share an answer.
 
-Canonical JSON here: keys sorted, no white space, whole floats written as integers (1, 1.0 and
-1e0 are one number), -0 is 0, and no NaN or infinity, which JSON does not have.
+Canonical JSON here: keys sorted, no white space, whole floats written as integers with all their
+digits (1, 1.0 and 1e0 are one number, as are 10**20 and 1e20; a parameter declared as int could not
+read 1e20), -0 is 0, and no NaN or infinity, which JSON does not have.
 """
 
 import hashlib
@@ -13,7 +14,6 @@ import msgspec
 
 from penstock.core.errors import field_error
 
-_EXACT = 2**63
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -53,20 +53,9 @@ def _normal(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise _NotFiniteError
-        return int(value) if value.is_integer() and abs(value) < _EXACT else value
-    if type(value) is int and abs(value) >= _EXACT:
-        return _as_float(value)
+        return int(value) if value.is_integer() else value
     if isinstance(value, dict):
         return {key: _normal(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_normal(item) for item in value]
     return value
-
-
-def _as_float(value: int) -> int | float:
-    """Huge integers that a float can hold are written as that float, so 10**20 equals 1e20."""
-    try:
-        approximate = float(value)
-    except OverflowError:
-        return value
-    return approximate if int(approximate) == value else value

@@ -64,12 +64,13 @@ class Slot:
     def __init__(self, line: socket.socket, catalog: Catalog) -> None:
         self._line = line
         self._catalog = catalog
+        self._main = threading.get_ident()
         self._pending: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
         self._sending = threading.Lock()
         self._current: Run | None = None
         self._cancelled: set[int] = set()
-        self._alarm_armed = False
         self._noted_at = 0.0
+        self._interruptible = False
         self._reporting = False
         self._postponed: BaseException | None = None
 
@@ -127,11 +128,12 @@ class Slot:
     def _attempt(self, run: Run) -> Done | Fault:
         """One attempt from its parameters to its answer; whatever the task raises ends here."""
         self._current = run
+        self._postponed = None
         began = time.perf_counter_ns()
         try:
-            with self._time_limit(run), _threads(run.threads):
-                task = self._catalog.find(run.task)
-                progress = Progress(self._note, lambda: run.token in self._cancelled)
+            task = self._catalog.find(run.task)
+            progress = Progress(self._note, lambda: run.token in self._cancelled)
+            with _threads(run.threads), self._interrupts(run.timeout_ms):
                 progress.check()
                 result = task.run(run.params, progress)
             return Done(run.token, result, _microseconds_since(began))
@@ -144,44 +146,45 @@ class Slot:
             self._current = None
 
     @contextlib.contextmanager
-    def _time_limit(self, run: Run) -> Iterator[None]:
-        if run.timeout_ms is None:
-            yield
-            return
-        self._alarm_armed = True
-        signal.setitimer(signal.ITIMER_REAL, run.timeout_ms / 1000)
+    def _interrupts(self, timeout_ms: int | None) -> Iterator[None]:
+        """Only in here may a signal raise; an answer that is being made or sent is left alone."""
         try:
+            self._interruptible = True
+            if timeout_ms is not None:
+                signal.setitimer(signal.ITIMER_REAL, timeout_ms / 1000)
             yield
         finally:
-            self._alarm_armed = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._interruptible = False
+            if timeout_ms is not None:
+                signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        if self._alarm_armed:
-            self._alarm_armed = False
-            self._interrupt(SoftTimeout())
+        self._interrupt(SoftTimeout())
 
     def _on_terminate(self, _number: int, _frame: FrameType | None) -> None:
-        if self._current is None:
-            sys.exit(0)
-        if self._current.token in self._cancelled:
+        # A service manager may signal every process when it stops the worker; then work goes on, and
+        # the supervisor decides when it ends.
+        if self._current is not None and self._current.token in self._cancelled:
             self._interrupt(JobCancelled())
 
     def _interrupt(self, reason: BaseException) -> None:
         """Raise in the running task, but never between the halves of a message."""
         if self._reporting:
             self._postponed = reason
-        else:
+        elif self._interruptible:
             raise reason
 
     def _report(self, message: Note | Line) -> None:
+        if threading.get_ident() != self._main:  # a thread of the task's own: no signal is handled there
+            self._send(message)
+            return
         self._reporting = True
         try:
             self._send(message)
         finally:
             self._reporting = False
         reason, self._postponed = self._postponed, None
-        if reason is not None:
+        if reason is not None and self._interruptible:
             raise reason
 
     def _note(self, progress: JobProgress) -> None:

@@ -44,6 +44,9 @@ class ProcessExecutor:
 
     async def start(self) -> None:
         """Start the zygote and wait until it has the tasks; a dead one is replaced by calling again."""
+        if self._zygote is not None:
+            self._zygote.kill()  # its line is closed, so it is ending already
+            await asyncio.to_thread(self._zygote.wait)
         ours, theirs = socket.socketpair()
         with theirs:
             self._zygote = subprocess.Popen(  # noqa: ASYNC220, S603 - a few milliseconds, once
@@ -67,14 +70,9 @@ class ProcessExecutor:
                 await self.start()
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
-        with theirs:
-            forked = loop.create_future()
-            self._asked.append(forked)
-            office = self._office
-            if office is None:
-                raise _gone()
-            socket.send_fds(office, [b"f"], [theirs.fileno()])
         try:
+            with theirs:
+                forked = self._ask_for_child(theirs)
             pid = await forked
         except BaseException:
             ours.close()
@@ -85,6 +83,17 @@ class ProcessExecutor:
         if pid in self._ended_early:
             child.ended(self._ended_early.pop(pid))
         return child
+
+    def _ask_for_child(self, line: socket.socket) -> asyncio.Future[int]:
+        if self._office is None:
+            raise _gone()
+        try:
+            socket.send_fds(self._office, [b"f"], [line.fileno()])
+        except OSError as failed:
+            raise _gone() from failed
+        forked = asyncio.get_running_loop().create_future()
+        self._asked.append(forked)
+        return forked
 
     async def stop(self) -> None:
         """Close the zygote's line, at which it kills what is left; reap it."""
@@ -161,7 +170,9 @@ class ProcessChild(asyncio.Protocol):
         self._closed = asyncio.Event()
         self._waiting: asyncio.Task[None] | None = None
         self._alive = True
-        self._memory = psutil.Process(pid) if psutil.pid_exists(pid) else None
+        self._memory: psutil.Process | None = None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._memory = psutil.Process(pid)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of `asyncio.Protocol`."""

@@ -57,6 +57,8 @@ def main() -> None:
     """Load, report, then fork on request until the socket closes."""
     name_process("penstock-zygote")
     ignore_interrupts()
+    # A service manager may signal every process when it stops the worker, which has yet to drain.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     office = socket.socket(fileno=int(sys.argv[1]))
     try:
         catalog = load(sys.argv[2:])

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from penstock.core.catalog import AnyTask, Catalog
-from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import fingerprint
 from penstock.core.ids import new_id
 from penstock.core.job import Job, JobSpec, Limits
@@ -75,7 +75,7 @@ class Desk:
 
     def _spec(self, submission: Submission, request_id: str | None) -> JobSpec:
         task = self.catalog.find(submission.task)
-        params = task.parse(submission.params)
+        params = _params(task, submission)
         return JobSpec(
             id=new_id(),
             task=task.name,
@@ -134,9 +134,19 @@ class Desk:
         """Depths, ages and workers."""
         return await self._broker.stats()
 
-    async def head(self) -> str:
-        """The newest event's id."""
-        return await self._broker.head()
+    async def ready(self) -> None:
+        """Returns if jobs can be taken now; raises BROKER_UNAVAILABLE if not."""
+        await self._broker.submit([])  # reading may go on where writing is held up
+
+    async def start(self, after: str | None) -> str:
+        """Where to begin with `events`: after a known event, or with what happens from now on.
+
+        Raises INVALID_REQUEST for an id that is none.
+        """
+        if after is None:
+            return await self._broker.head()
+        await self._broker.events(after, 0.0, limit=1)
+        return after
 
     async def events(self, after: str, job_id: str | None = None) -> AsyncIterator[Event | None]:
         """What happens after an event id, for ever; of one job, until it has ended.
@@ -144,8 +154,10 @@ class Desk:
         Yields None when nothing happened for a while, so that the caller can see whether anybody
         still listens.
         """
+        # Of a job that has ended before, only what the feed still keeps can be told.
+        ended = job_id is not None and (await self._get(job_id)).state.final
         while True:
-            events = await self._broker.events(after, STREAM_WAIT_S)
+            events = await self._broker.events(after, 0.0 if ended else STREAM_WAIT_S)
             for event in events:
                 if job_id is None or event.job_id == job_id:
                     yield event
@@ -153,6 +165,8 @@ class Desk:
                         return
             if events:
                 after = events[-1].id
+            elif ended:
+                return
             else:
                 yield None
 
@@ -160,6 +174,13 @@ class Desk:
 async def _within(ended: asyncio.Event, wait_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(ended.wait(), wait_s)
+
+
+def _params(task: AnyTask, submission: Submission) -> bytes:
+    try:
+        return task.parse(submission.params)
+    except (ValueError, RecursionError) as failed:  # nested too deeply, or text that is no Unicode
+        raise field_error([("params", f"cannot be kept as JSON: {failed}")]) from None
 
 
 def _limits(task: AnyTask, submission: Submission) -> Limits:
@@ -177,7 +198,8 @@ def _answer(receipt: Receipt, spec: JobSpec) -> Receipt | PenstockError:
         details = {"job_id": receipt.job.id if receipt.job else None}
         return PenstockError(ErrorCode.CONFLICT, message, details)
     if receipt.admission is Admission.REFUSED:
-        return PenstockError(ErrorCode.QUEUE_FULL, f"queue {spec.queue!r} is full", {"queue": spec.queue})
+        message = f"queue {spec.queue!r} is full"
+        return PenstockError(ErrorCode.QUEUE_FULL, message, {"queue": spec.queue}, retry_after_s=1.0)
     return receipt
 
 

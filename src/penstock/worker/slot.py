@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from penstock.core.attempt import Done, Fault, FromChild, Line, Note, Ready, Recalled
-from penstock.core.errors import FailureCode
+from penstock.core.errors import ErrorCode, FailureCode, PenstockError
 from penstock.core.job import JobProgress
 from penstock.core.lifecycle import Cancelled, Outcome, Released
 from penstock.core.units import readable_duration, readable_size
@@ -70,36 +70,41 @@ class Slot:
         self._worth_ms = 0.0
         self._head_since = 0.0
         self._recalled = False
-        self._ending: Outcome | None = None
+        self._ending: tuple[int, Outcome] | None = None
         self._timers: dict[int, list[asyncio.TimerHandle]] = {}
         self._used = 0.0
 
     async def start(self) -> None:
         """Get a child; until then nothing can be given."""
         child = await self._spawn()
-        self._child, self._used = child, 0.0
+        if self._child is None:
+            self._child, self._used = child, 0.0
+        else:
+            child.close()  # the replacement that was already being made came first
 
     async def _spawn(self) -> Child:
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        body: list[Child] = []
-
-        def up() -> None:
-            if not ready.done():
-                ready.set_result(None)
+        known = asyncio.Event()
+        child: Child | None = None
+        gone = False
 
         def heard(message: FromChild) -> None:
             if isinstance(message, Ready):
-                up()
+                known.set()
             else:
                 self._heard(message)
 
         def ended(how: Exit) -> None:
-            up()
-            self._ended(body[0], how)
+            nonlocal gone
+            gone = True
+            known.set()
+            if child is not None:
+                self._ended(child, how)
 
-        body.append(await self._executor.spawn(heard, ended))
-        await ready
-        return body[0]
+        child = await self._executor.spawn(heard, ended)
+        await known.wait()
+        if gone:
+            raise PenstockError(ErrorCode.INTERNAL_ERROR, "a child ended before it was ready")
+        return child
 
     @property
     def pid(self) -> int | None:
@@ -220,7 +225,7 @@ class Slot:
     def _end(self, token: int, outcome: Outcome) -> None:
         """Kill the child for the sake of its running attempt, which ends with ``outcome``."""
         if self._child is not None and self._ending is None and next(iter(self._given), None) == token:
-            self._ending = outcome
+            self._ending = (token, outcome)
             self._child.kill()
 
     def _begin_head(self) -> None:
@@ -238,7 +243,9 @@ class Slot:
                     self._office.logged(self._given[token], stream, text)
             case Recalled(tokens=tokens):
                 self._recalled = False
-                self._office.returned(self._take_back(tokens))
+                back = self._take_back(tokens)
+                self._swap_if_empty()
+                self._office.returned(back)
 
     def _take_back(self, tokens: Iterable[int]) -> list[Holding]:
         back = [self._given.pop(token) for token in tokens if token in self._given]
@@ -279,14 +286,17 @@ class Slot:
         """Have the replacement ready before the old child leaves, so that recycling costs no time."""
         try:
             self._fresh = await self._spawn()
-            self._swap_if_empty()
+        except PenstockError:
+            return  # the old one works on, and after its next attempt this is tried again
         finally:
             self._warming = None
+        self._swap_if_empty()
 
     def _swap_if_empty(self) -> None:
         if self._fresh is None or self._given:
             return
         old, self._child, self._fresh, self._used = self._child, self._fresh, None, 0.0
+        self._ending = None
         if old is not None:
             old.close()
 
@@ -298,13 +308,20 @@ class Slot:
         self._child, self._fresh, self._used = self._fresh, None, 0.0
         given = list(self._given.values())
         elapsed_ms = (time.monotonic() - self._head_since) * 1000
+        ending, self._ending = self._ending, None
         self._empty()
         if given:
             self._office.returned(given[1:])
-            outcome = self._ending or died(how, self._memory_limit(given[0]))
-            self._ending = None
-            self._office.finished(given[0], outcome, elapsed_ms)
+            self._office.finished(given[0], self._fate(given[0], ending, how), elapsed_ms)
         self._office.child_ended(self, idle=not given)
+
+    def _fate(self, holding: Holding, ending: tuple[int, Outcome] | None, how: Exit) -> Outcome:
+        """How the attempt ended with which the child died."""
+        if ending is None:
+            return died(how, self._memory_limit(holding))
+        token, outcome = ending
+        # An answer may cross the kill, which then hits the next attempt through no fault of its own.
+        return outcome if token == holding.token else Released()
 
     def _empty(self) -> None:
         for token in list(self._timers):

@@ -72,7 +72,7 @@ class Supervisor:
     async def run(self) -> None:
         """Start the slots, work until `stop`, drain, and leave."""
         await self._executor.start()
-        await asyncio.gather(*(slot.start() for slot in self._slots))
+        await asyncio.gather(*(self._restart(slot, 0) for slot in self._slots))
         await self._persist(self._renew)
         self._log.info(
             "connected, waiting for jobs", slots=len(self._slots), queues=list(self._policy.queues)
@@ -229,11 +229,14 @@ class Supervisor:
         self._room.set()
 
     def returned(self, holdings: list[Holding]) -> None:
-        """Another slot may take these; when stopping, another worker."""
+        """Another slot may take these; when stopping, another worker; a cancelled one nobody."""
         now = time.monotonic()
         for holding in reversed(holdings):
             holding.since = now
-            self._local.appendleft(holding)
+            if holding.cancelled:
+                self._conclude(holding, Cancelled())
+            else:
+                self._local.appendleft(holding)
         if self._stopping.is_set():
             self._release_local()
         self._distribute()

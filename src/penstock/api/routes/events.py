@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from penstock.api.office import Office
 from penstock.api.routes.jobs import JobId
 from penstock.api.wire import encode, event_view, job_view
+from penstock.core.errors import PenstockError
 from penstock.service.desk import Desk
 
 PING_S = 15
@@ -27,8 +29,7 @@ def router(office: Office) -> APIRouter:
         request: Request, after: After = None, last_event_id: LastEventId = None
     ) -> EventSourceResponse:
         """Everything that happens, from now on or after a known event."""
-        resumed = _resumed(after, last_event_id)
-        start = await desk.head() if resumed is None else resumed
+        start = await desk.start(_resumed(after, last_event_id))
         return EventSourceResponse(_stream(desk, request, start, None), ping=PING_S)
 
     @routes.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
@@ -40,7 +41,7 @@ def router(office: Office) -> APIRouter:
         Without a known event to resume after, the first message is ``snapshot``: the job as it stands.
         """
         resumed = _resumed(after, last_event_id)
-        start = await desk.head() if resumed is None else resumed
+        start = await desk.start(resumed)
         job = await desk.get(job_id)
 
         async def messages() -> AsyncIterator[ServerSentEvent]:
@@ -63,8 +64,12 @@ def _resumed(after: str | None, last_event_id: str | None) -> str | None:
 async def _stream(
     desk: Desk, request: Request, after: str, job_id: str | None
 ) -> AsyncIterator[ServerSentEvent]:
-    async for event in desk.events(after, job_id):
-        if event is not None:
-            yield ServerSentEvent(encode(event_view(event)).decode(), event=event.kind, id=event.id)
-        elif await request.is_disconnected():
-            return
+    try:
+        async for event in desk.events(after, job_id):
+            if event is not None:
+                yield ServerSentEvent(encode(event_view(event)).decode(), event=event.kind, id=event.id)
+            elif await request.is_disconnected():
+                return
+    except PenstockError as failed:
+        # Too late for a status; the reader comes back with the last id it saw.
+        structlog.get_logger("penstock.api").warning("event stream interrupted", error=failed.message)

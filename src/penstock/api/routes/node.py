@@ -36,7 +36,7 @@ def router(office: Office) -> APIRouter:
     async def healthz() -> Response:
         """200 when this node can take jobs, 503 when its broker is away."""
         try:
-            await desk.head()
+            await desk.ready()
         except PenstockError as failed:
             return answer({"status": "unavailable", "reason": failed.message}, 503, {"Retry-After": "1"})
         return answer({"status": "ok"})
@@ -46,6 +46,7 @@ def router(office: Office) -> APIRouter:
         """How things are; ``degraded`` when the broker is away or no worker is live."""
         identity = {"node": office.node, "version": office.version}
         try:
+            await desk.ready()
             stats = await desk.stats()
         except PenstockError as failed:
             broker = {"status": "unavailable", "reason": failed.message}

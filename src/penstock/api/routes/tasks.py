@@ -4,13 +4,19 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from penstock.api.office import Office
-from penstock.api.routes.jobs import IdempotencyKey, Wait, accept
+from penstock.api.routes.jobs import MAX_WAIT_S, IdempotencyKey, accept
 from penstock.api.wire import task_view
 from penstock.core.catalog import AnyTask
 from penstock.core.submission import JobView, Submission, SubmitOptions, TaskView
+
+
+class QueryOptions(SubmitOptions):
+    """What else may be said in the query, as the body is the parameters alone."""
+
+    wait: float = Field(default=0.0, ge=0, le=MAX_WAIT_S, description="seconds to wait for the job to end")
 
 
 def router(office: Office) -> APIRouter:
@@ -55,12 +61,12 @@ def _typed_submit(office: Office, task: AnyTask) -> Callable[..., Awaitable[Resp
     async def submit(
         request: Request,
         params: Annotated[params_model, Body(examples=examples)],  # type: ignore[valid-type]
-        options: Annotated[SubmitOptions, Query()],
-        wait: Wait = 0.0,
+        options: Annotated[QueryOptions, Query()],
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         given = params.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
-        submission = Submission(task=task.name, params=given, **options.model_dump(exclude_unset=True))
-        return await accept(office, request, submission, wait, idempotency_key)
+        chosen = options.model_dump(exclude_unset=True, exclude={"wait"})
+        submission = Submission(task=task.name, params=given, **chosen)
+        return await accept(office, request, submission, options.wait, idempotency_key)
 
     return submit

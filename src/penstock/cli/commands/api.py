@@ -39,11 +39,12 @@ def command() -> typer.Typer:
     ) -> None:
         """Serve the HTTP API until Ctrl-C or SIGTERM."""
         tasks = tuple(modules) if modules else None
-        chosen = settings(host=host, port=port, insecure=insecure, broker_url=broker, tasks=tasks)
-        logs.configure(chosen.log_format, chosen.log_level)
-        refuse_public(chosen)
-        with plain_errors(), _listening(chosen) as listener:
-            uvloop.run(_serve(chosen, listener, parent_fd))
+        with plain_errors():
+            chosen = settings(host=host, port=port, insecure=insecure, broker_url=broker, tasks=tasks)
+            logs.configure(chosen.log_format, chosen.log_level)
+            refuse_public(chosen)
+            with _listening(chosen) as listener:
+                uvloop.run(_serve(chosen, listener, parent_fd))
 
     return app
 
@@ -70,6 +71,7 @@ async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | Non
     config = uvicorn.Config(
         api.app,
         http="httptools",
+        lifespan="off",  # entered below: uvicorn would tell of a broker that is away by a traceback
         log_config=None,
         access_log=False,
         server_header=False,
@@ -81,11 +83,17 @@ async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.handle_exit, number, None)
     if parent_fd is not None:
-        loop.add_reader(parent_fd, server.handle_exit, signal.SIGTERM, None)
+        loop.add_reader(parent_fd, _orphaned, loop, parent_fd, server)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     log = structlog.get_logger("penstock.api")
-    log.info("serving", url=url, docs=f"{url}/docs", node=chosen.node)
-    with announced(chosen, url):
-        await server.serve(sockets=[listener])
+    async with api.running():
+        log.info("serving", url=url, docs=f"{url}/docs", node=chosen.node)
+        with announced(chosen, url):
+            await server.serve(sockets=[listener])
     log.info("stopped")
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, parent_fd: int, server: uvicorn.Server) -> None:
+    loop.remove_reader(parent_fd)
+    server.handle_exit(signal.SIGTERM, None)

@@ -10,7 +10,7 @@ import typer
 
 from penstock import __version__
 from penstock.cli import announce, show
-from penstock.cli.run import ExitCode, Json, Url, settings, with_client
+from penstock.cli.run import ExitCode, Json, Url, plain_errors, settings, with_client
 from penstock.client import AsyncClient, messages
 from penstock.core.catalog import load
 from penstock.core.errors import PenstockError
@@ -29,7 +29,8 @@ def command() -> typer.Typer:
     @app.command()
     def doctor(url: Url = None, as_json: Json = False) -> None:
         """Check settings, tasks, disk, broker, node and workers; exit code 1 if something is wrong."""
-        chosen = settings()
+        with plain_errors(as_json=as_json):
+            chosen = settings()
         findings: list[Finding] = []
 
         async def action(connected: AsyncClient) -> None:

@@ -10,13 +10,14 @@ from typer.core import TyperGroup
 from penstock.cli import show
 from penstock.cli.flags import flags_of, with_flags
 from penstock.cli.follow import follow
-from penstock.cli.run import ExitCode, Json, Url, client, fail, params_from, plain_errors, with_client
+from penstock.cli.run import AS_JSON, ExitCode, Json, Url, client, params_from, plain_errors, with_client
 from penstock.client import AsyncClient
+from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.submission import JobView, TaskView
 
 BATCH = 1_000
 
-Params = Callable[[], dict[str, Any]]
+Params = Callable[[dict[str, Any]], dict[str, Any]]
 
 Whole = Annotated[str | None, typer.Option("--params", help="Parameters as JSON or @file.json; flags win.")]
 Count = Annotated[int, typer.Option("--count", min=1, max=1_000_000, help="Submit it this many times.")]
@@ -38,24 +39,27 @@ class TaskCommands(TyperGroup):
 
     def _known(self, ctx: Any) -> dict[str, TaskView]:
         if self._tasks is None:
-            with plain_errors():
-                found = asyncio.run(_fetch(ctx.params.get("url")))
+            found = asyncio.run(_fetch(ctx.params.get("url")))
             self._tasks = {task.name: task for task in found}
         return self._tasks
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """``--url`` may stand anywhere, as in every other command."""
+        return super().parse_args(ctx, _url_first(args))
+
     def list_commands(self, ctx: Any) -> list[str]:
         """The tasks' names."""
-        return sorted(self._known(ctx))
+        with plain_errors():
+            return sorted(self._known(ctx))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command that submits this task."""
-        task = self._known(ctx).get(cmd_name)
-        if task is None:
-            fail(
-                f"there is no task {cmd_name!r}; known tasks: {', '.join(self._known(ctx)) or 'none'}",
-                ExitCode.NOT_FOUND,
-            )
-        return _task_command(task, ctx.params.get("url"))
+        with plain_errors(as_json=ctx.meta.get(AS_JSON, False)):
+            known = self._known(ctx)
+            if cmd_name not in known:
+                message = f"there is no task {cmd_name!r}; known tasks: {', '.join(known) or 'none'}"
+                raise PenstockError(ErrorCode.TASK_UNKNOWN, message, {"task": cmd_name})
+        return _task_command(known[cmd_name], ctx.params.get("url"))
 
 
 def command() -> typer.Typer:
@@ -72,6 +76,14 @@ def command() -> typer.Typer:
         """The node is needed to know the tasks."""
 
     return app
+
+
+def _url_first(args: list[str]) -> list[str]:
+    for at, word in enumerate(args):
+        if word == "--url" or word.startswith("--url="):
+            end = at + (2 if word == "--url" else 1)
+            return [*args[at:end], *args[:at], *args[end:]]
+    return args
 
 
 async def _fetch(url: str | None) -> list[TaskView]:
@@ -105,7 +117,7 @@ def _task_command(task: TaskView, url: str | None) -> Any:
         given = {name: value for name, value in options.items() if value is not None}
 
         async def action(connected: AsyncClient) -> None:
-            submission = {"task": task.name, "params": params_from(whole) | params(), **given}
+            submission = {"task": task.name, "params": params(params_from(whole)), **given}
             jobs = await _push(connected, submission, count, as_json=as_json, quiet=wait)
             if wait:
                 jobs = await follow(connected, jobs, quiet=as_json)

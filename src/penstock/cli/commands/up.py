@@ -7,7 +7,7 @@ import typer
 from penstock.cli.exposure import refuse_public
 from penstock.cli.launcher import Launcher
 from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, Port, Queues, Slots
-from penstock.cli.run import settings
+from penstock.cli.run import plain_errors, settings
 from penstock.telemetry import logs
 
 
@@ -28,15 +28,16 @@ def command() -> typer.Typer:
     ) -> None:
         """Start a node: the API and a worker, until Ctrl-C or SIGTERM."""
         tasks = tuple(modules) if modules else None
-        chosen = settings(
-            host=host,
-            port=port,
-            slots=slots,
-            queues=queues,
-            insecure=insecure,
-            broker_url=broker,
-            tasks=tasks,
-        )
+        with plain_errors():
+            chosen = settings(
+                host=host,
+                port=port,
+                slots=slots,
+                queues=queues,
+                insecure=insecure,
+                broker_url=broker,
+                tasks=tasks,
+            )
         logs.configure(chosen.log_format, chosen.log_level)
         refuse_public(chosen)
         raise typer.Exit(asyncio.run(Launcher(chosen).run()))

@@ -24,9 +24,9 @@ def command() -> typer.Typer:
     ) -> None:
         """Run jobs until Ctrl-C or SIGTERM, then let the running ones finish (a second Ctrl-C does not)."""
         tasks = tuple(modules) if modules else None
-        chosen = settings(slots=slots, queues=queues, broker_url=broker, tasks=tasks)
-        logs.configure(chosen.log_format, chosen.log_level)
         with plain_errors():
+            chosen = settings(slots=slots, queues=queues, broker_url=broker, tasks=tasks)
+            logs.configure(chosen.log_format, chosen.log_level)
             uvloop.run(run_worker(chosen, parent_fd))
 
     return app

@@ -1,0 +1,212 @@
+"""Parts working together in this process: a worker on a broker, the API on a broker.
+
+``house`` is a node's API with its broker, and hands that work off jobs one by one, so that a test
+decides what happens when. ``open_house`` opens one with other tasks or settings.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import msgspec
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests share the folder `support`
+pytest.register_assert_rewrite("support")
+
+from penstock.app.api import make_api  # noqa: E402 - after the path above
+from penstock.brokers.sqlite import connect  # noqa: E402
+from penstock.core.catalog import AnyTask, Catalog, load  # noqa: E402
+from penstock.core.clock import system_clock  # noqa: E402
+from penstock.core.job import JobProgress, WorkerInfo  # noqa: E402
+from penstock.core.lifecycle import Claim, Outcome, Succeeded, settlement  # noqa: E402
+from penstock.ports import Broker, BrokerOptions, Held  # noqa: E402
+from penstock.settings import Settings  # noqa: E402
+
+HAZARDOUS = Path(__file__).parents[1] / "support" / "hazardous.py"
+PATIENCE_S = 20.0
+
+Message = dict[str, Any]
+
+
+class Hands:
+    """A worker without processes: takes jobs and ends them as the test says."""
+
+    def __init__(self, broker: Broker, worker: str = "hands/1") -> None:
+        self.broker = broker
+        self.info = WorkerInfo(id=worker, node=worker.partition("/")[0], host="here", pid=1, slots=4)
+
+    async def take(self, count: int = 1, queue: str = "default") -> list[Claim]:
+        """Claim exactly so many jobs."""
+        claims: list[Claim] = []
+        async with asyncio.timeout(PATIENCE_S):
+            while len(claims) < count:
+                claims += await self.broker.claim(self.info.id, [queue], count - len(claims), PATIENCE_S)
+        return claims
+
+    async def end(self, claim: Claim, outcome: Outcome | None = None) -> None:
+        """Settle one attempt, with the result 42 unless told otherwise."""
+        ending = outcome or Succeeded(msgspec.Raw(b"42"))
+        assert await self.broker.settle([settlement(claim, ending, 0.0)]) == [True]
+
+    async def work(self, count: int = 1, outcome: Outcome | None = None) -> None:
+        """Take so many jobs and end them one after the other."""
+        for claim in await self.take(count):
+            await self.end(claim, outcome)
+
+    async def say(self, claim: Claim, fraction: float, message: str, *lines: str) -> None:
+        """Report from a running attempt."""
+        progress = JobProgress(fraction, message)
+        held = Held(job_id=claim.spec.id, token=claim.token, progress=progress, lines=lines)
+        await self.broker.renew(self.info, [held])
+
+    async def live(self) -> None:
+        """Hold a lease without work."""
+        await self.broker.renew(self.info, [])
+
+
+class Stream:
+    """One HTTP response read while it is being sent, which httpx's ASGI transport cannot do."""
+
+    def __init__(self, app: Any, path: str, headers: dict[str, str] | None = None) -> None:
+        self._app = app
+        self._scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path.partition("?")[0],
+            "raw_path": path.partition("?")[0].encode(),
+            "query_string": path.partition("?")[2].encode(),
+            "root_path": "",
+            "headers": [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()],
+            "client": ("test", 1),
+            "server": ("test", 80),
+        }
+        self._asked = False
+        self._leaving = asyncio.Event()
+        self._sent: asyncio.Queue[Message] = asyncio.Queue()
+        self._text = ""
+
+    async def __aenter__(self) -> Self:
+        self._serving = asyncio.create_task(self._app(self._scope, self._receive, self._sent.put))
+        async with asyncio.timeout(PATIENCE_S):
+            self.status = (await self._sent.get())["status"]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leaving.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(self._serving)
+
+    async def _receive(self) -> Message:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._leaving.wait()
+        return {"type": "http.disconnect"}
+
+    async def next(self) -> Message | None:
+        """The next event as ``{"event", "id", "data"}``, None at the end of the response."""
+        async with asyncio.timeout(PATIENCE_S):
+            while "\r\n\r\n" not in self._text:
+                message = await self._sent.get()
+                self._text += message["body"].decode()
+                if not message.get("more_body") and "\r\n\r\n" not in self._text:
+                    return None
+        event, self._text = self._text.split("\r\n\r\n", 1)
+        fields = dict(line.split(": ", 1) for line in event.split("\r\n"))
+        return fields | {"data": json.loads(fields["data"])}
+
+    async def take(self, count: int) -> list[Message]:
+        """The next so many events."""
+        found = [await self.next() for _ in range(count)]
+        return [event for event in found if event is not None]
+
+    async def rest(self) -> list[Message]:
+        """Every event until the end."""
+        found = []
+        while (event := await self.next()) is not None:
+            found.append(event)
+        return found
+
+
+class House:
+    """The API of one node in this process: ``http`` asks it, ``hands`` do the work."""
+
+    def __init__(self, folder: Path, app: Any, http: httpx.AsyncClient, broker: Broker) -> None:
+        self.folder = folder
+        self.app = app
+        self.http = http
+        self.broker = broker
+        self.hands = Hands(broker)
+
+    @property
+    def transport(self) -> httpx.ASGITransport:
+        """A way to the application without a network."""
+        return httpx.ASGITransport(self.app)
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """One request, with ``body`` as JSON; ``x_request_id="a"`` is a header."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.http.request(method, path, json=body, headers=named)
+
+    async def submit(self, task: str = "noop", **params: Any) -> str:
+        """The id of a new job."""
+        answer = await self.ask("POST", "/jobs", {"task": task, "params": params})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """The job as it stands."""
+        answer = await self.ask("GET", f"/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def stored(self) -> int:
+        """How many jobs the broker keeps."""
+        return sum((await self.broker.stats()).states.values())
+
+    def stream(self, path: str, headers: dict[str, str] | None = None) -> Stream:
+        """A response to be read event by event."""
+        return Stream(self.app, path, headers)
+
+
+OpenHouse = Callable[..., Awaitable[House]]
+
+
+@pytest.fixture
+async def open_house(tmp_path: Path) -> AsyncIterator[OpenHouse]:
+    """``await open_house([task, …], max_body=2048)``; these tasks and those of `hazardous`."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(tasks: Sequence[AnyTask] = (), **settings: Any) -> House:
+            chosen = {
+                "broker_url": f"sqlite:///{tmp_path / 'penstock.db'}?synchronous=normal",
+                "node": "house",
+            } | settings
+            catalog = Catalog([*load([str(HAZARDOUS)]).values(), *tasks])
+            api = make_api(Settings(**chosen), catalog)
+            await stack.enter_async_context(api.running())
+            transport = httpx.ASGITransport(api.app)
+            http = await stack.enter_async_context(
+                httpx.AsyncClient(transport=transport, base_url="http://house")
+            )
+            broker = connect(chosen["broker_url"], BrokerOptions(), system_clock)
+            await broker.open()
+            stack.push_async_callback(broker.close)
+            return House(tmp_path, api.app, http, broker)
+
+        yield opened
+
+
+@pytest.fixture
+async def house(open_house: OpenHouse) -> House:
+    """A node's API with the tasks of `hazardous` and the ready-made ones."""
+    return await open_house()

@@ -1,0 +1,46 @@
+import signal
+
+import msgspec
+import pytest
+
+from penstock.core.attempt import Done, Fault
+from penstock.core.errors import FailureCode
+from penstock.core.job import JobError
+from penstock.core.lifecycle import Cancelled, Failed, Succeeded
+from penstock.ports import Exit
+from penstock.worker.outcome import died, said
+
+MIB = 2**20
+
+
+def test_what_a_child_says_is_taken_as_it_is():
+    assert said(Done(1, b'{"a":1}')) == Succeeded(msgspec.Raw(b'{"a":1}'))
+    assert said(Fault(1, FailureCode.CANCELLED, "cancelled", "")) == Cancelled()
+    fault = Fault(1, FailureCode.TASK_ERROR, "ValueError: no", "Traceback", permanent=True)
+    assert said(fault) == Failed(JobError("TASK_ERROR", "ValueError: no", "Traceback"), permanent=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (-signal.SIGSEGV, "the process was ended by SIGSEGV"),
+        (-signal.SIGKILL, "the process was ended by SIGKILL"),
+        (-40, "the process was ended by signal 40"),
+        (0, "the process exited with status 0 before the task returned"),
+        (3, "the process exited with status 3 before the task returned"),
+        (None, "the process vanished"),
+    ],
+)
+def test_a_death_is_a_crash_with_its_cause(status, message):
+    outcome = died(Exit(status=status, max_rss=10 * MIB), 100 * MIB)
+    assert outcome == Failed(JobError(FailureCode.CRASHED, message))
+
+
+def test_a_kill_beyond_the_memory_limit_is_out_of_memory():
+    outcome = died(Exit(status=-signal.SIGKILL, max_rss=150 * MIB), 100 * MIB)
+    assert outcome == Failed(JobError(FailureCode.OUT_OF_MEMORY, "150 MiB > limit 100 MiB"))
+
+
+def test_another_signal_beyond_the_memory_limit_is_a_crash():
+    outcome = died(Exit(status=-signal.SIGSEGV, max_rss=150 * MIB), 100 * MIB)
+    assert outcome.error.code == FailureCode.CRASHED
