@@ -290,10 +290,11 @@ def run(loans: int, repeats: int, folder: Path) -> None:
 
 
 def _wait(node: Node, client: Client) -> None:
+    console.print(f"Starting a node; its log is {node.log}")
     try:
         node.wait_until_ready(client)
     except NodeError as failed:
-        raise NodeError(f"{failed}; {node.log} says:\n{node.log.read_text()}") from failed
+        raise NodeError(f"{failed}; it says:\n{node.log.read_text()}") from failed
 
 
 def _report(jobs: Mapping[str, JobView], picture: Path) -> None:

@@ -23,13 +23,19 @@ MakeNode = Callable[..., Node]
 
 @pytest.fixture
 def make_node(tmp_path: Path) -> Iterator[MakeNode]:
-    """``make_node("worker", slots=1, lease="2s")``: see `Node`; every one is gone after the test."""
+    """``make_node("worker", slots=1, lease="2s")``: see `Node`; every one is gone after the test.
+
+    With ``wait=False`` it is started, and the test calls its `wait_ready` or `wait`.
+    """
     made: list[Node] = []
 
-    def make(role: str = "up", *, start: bool = True, **options: Any) -> Node:
+    def make(role: str = "up", *, wait: bool = True, **options: Any) -> Node:
         node = Node(tmp_path, role, **options)
         made.append(node)
-        return node.start() if start else node
+        node.launch()
+        if wait:
+            node.wait_ready()
+        return node
 
     yield make
     for node in made:

@@ -1,13 +1,282 @@
-"""Deaths at the worst moment: what was accepted is kept, and ends exactly once."""
+"""Deaths at the worst moment: what was accepted is kept, ends once, and leaves nothing behind."""
 
+import fcntl
+import itertools
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+
+import httpx
+import psutil
 import pytest
+
+from support.node import alive
+from support.wait import until
 
 pytestmark = pytest.mark.slow
 
+TAKEN_OVER_S = 6.0
 
-def test_node(make_node):
-    node = make_node()
-    job = node.client.submit("noop", {"n": 3}, wait_s=10)
-    assert job.result == 3
-    print(node.pids("api"), node.pids("worker"), node.pids("zygote"), node.pids("slot"))
+
+def make_nodes(make_node, *roles, **options):
+    """Nodes that are started at the same time."""
+    nodes = [make_node(role, wait=False, **options) for role in roles]
+    for node in nodes:
+        node.wait_ready()
+    return nodes
+
+
+def ended(node, job_ids, within=60.0):
+    """The jobs, when all have ended."""
+    deadline = time.monotonic() + within
+    jobs = [node.client.wait(job_id, max(0.0, deadline - time.monotonic())) for job_id in job_ids]
+    unfinished = [job.id for job in jobs if not job.final]
+    assert not unfinished, f"{len(unfinished)} of {len(jobs)} jobs did not end within {within} s"
+    return jobs
+
+
+def feed(node):
+    """Every event from the first one to that of a job which is submitted now."""
+    last = node.client.submit("noop", wait_s=20).id
+    events = []
+    with httpx.stream("GET", f"{node.url}/events", params={"after": ""}, timeout=20) as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                events.append(json.loads(line.removeprefix("data: ")))
+                if events[-1]["job_id"] == last and events[-1]["kind"] == "succeeded":
+                    return events[:-1]
+    raise AssertionError("the feed ended early")
+
+
+def successes(events):
+    """How often each job succeeded."""
+    return Counter(event["job_id"] for event in events if event["kind"] == "succeeded")
+
+
+class Submitters:
+    """Threads that submit `append_line` jobs, each with a text of its own, whatever becomes of the API.
+
+    ``accepted`` has the texts by job id of every submission that was answered with 202.
+    """
+
+    def __init__(self, node, out, threads, count, seconds=0.0):
+        self.accepted = {}
+        self.refused = 0
+        self._node = node
+        self._params = {"path": str(out), "seconds": seconds}
+        self._texts = itertools.count()
+        self._count = count
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._submit) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _submit(self):
+        with httpx.Client(base_url=self._node.url, timeout=20) as client:
+            while not self._stop.is_set() and (number := next(self._texts)) < self._count:
+                text = f"line-{number}"
+                job = {"task": "append_line", "params": self._params | {"text": text}}
+                try:
+                    answer = client.post("/jobs", json=job)
+                except httpx.TransportError:
+                    self.refused += 1
+                    self._stop.wait(0.02)
+                    continue
+                if answer.status_code == 202:
+                    self.accepted[answer.json()["id"]] = text
+                else:
+                    assert answer.status_code == 503, answer.text
+                    self.refused += 1
+
+    @property
+    def busy(self):
+        return any(thread.is_alive() for thread in self._threads)
+
+    def stop(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_sigkill_of_the_api_loses_and_doubles_nothing(make_node, tmp_path):
+    """It is killed again and again while four clients submit at the same time."""
+    node, out = make_node(), tmp_path / "out"
+    submitters = Submitters(node, out, threads=4, count=100_000)
+    workers = node.pids("worker"), node.pids("slot")
+    try:
+        for _ in range(3):
+            goal = len(submitters.accepted) + 60
+            until(lambda goal=goal: len(submitters.accepted) >= goal, what="60 more accepted")
+            node.signal("api", signal.SIGKILL)
+            until(node.answers, what="the API is back")
+    finally:
+        submitters.stop()
+    assert submitters.refused > 0, "it was noticed"
+    jobs = ended(node, submitters.accepted)
+    assert {(job.state, job.attempt) for job in jobs} == {("succeeded", 1)}
+    lines = Counter(out.read_text().split())
+    assert {text: lines[text] for text in submitters.accepted.values() if lines[text] != 1} == {}
+    assert set(lines.values()) == {1}, "nor was what got no answer done twice"
+    counted = successes(feed(node))
+    assert {counted[job_id] for job_id in submitters.accepted} == {1}
+    assert (node.pids("worker"), node.pids("slot")) == workers, "the worker did not notice"
+
+
+def test_sigkill_of_the_whole_worker_costs_seconds_and_leaves_no_process(make_node, tmp_path):
+    api, doomed = make_nodes(make_node, "api", "worker")
+    mark = tmp_path / "grandchild"
+    spawning = api.client.submit("spawns", {"seconds": 300, "stay": 300, "mark": str(mark)})
+    napping = api.client.submit("nap", {"seconds": 300, "mark": str(tmp_path / "nap")})
+    until(lambda: mark.exists() and (tmp_path / "nap").exists(), what="both run")
+    waiting = [api.client.submit("noop", {"n": n}) for n in range(20)]
+    family = [*doomed.pids("zygote"), *doomed.pids("slot"), int(mark.read_text())]
+    assert len(family) == 4
+    assert all(map(alive, family))
+    before = {napping.id: napping.attempt, spawning.id: spawning.attempt}
+    (tmp_path / "nap").unlink()
+    mark.unlink()
+    doomed.signal("worker", signal.SIGKILL)
+    until(lambda: not any(map(alive, family)), within=5, what="its whole family is gone")
+    heir = make_node("worker")
+    back_at = time.monotonic()
+    until(lambda: mark.exists() and (tmp_path / "nap").exists(), what="both run again")
+    assert time.monotonic() - back_at <= TAKEN_OVER_S
+    for job_id in before:
+        job = api.client.get(job_id)
+        assert (job.state, job.attempt, job.handled_by) == ("running", 1, heir.name)
+        api.client.cancel(job_id)
+    assert {job.state for job in ended(api, before)} == {"cancelled"}
+    assert [job.result for job in ended(api, [job.id for job in waiting])] == list(range(20))
+
+
+def test_a_worker_that_slept_through_its_lease_changes_nothing_and_works_on(make_node, tmp_path):
+    api, sleeper = make_nodes(make_node, "api", "worker", slots=1, lease="1500ms")
+    go, mark = tmp_path / "go", tmp_path / "mark"
+    job_id = api.client.submit("waits", {"release": str(go), "mark": str(mark)}).id
+    until(mark.exists, what="it runs")
+    first = int(mark.read_text())
+    mark.unlink()
+    stop_outside_a_write(sleeper, tmp_path)
+    heir = make_node("worker", slots=1, lease="1500ms")
+    until(mark.exists, what="it runs again")
+    second = int(mark.read_text())
+    go.touch()
+    (job,) = ended(api, [job_id])
+    until(lambda: not alive_and_busy(first), what="the first attempt has ended too, unheard")
+    assert (job.result, job.attempt, job.handled_by) == (second, 1, heir.name)
+    os.kill(sleeper.pid("worker"), signal.SIGCONT)
+    until(lambda: sleeper.entries("outcome refused") or sleeper.entries("job cancelled"), what="it was told")
+    assert heir.stop() == 0
+    after = api.client.submit("pid", wait_s=20)
+    assert after.handled_by == sleeper.name
+    assert after.result in sleeper.pids("slot")
+    again = api.client.get(job_id)
+    assert (again.state, again.result, again.handled_by) == ("succeeded", second, heir.name)
+    assert successes(feed(api))[job_id] == 1
+
+
+def stop_outside_a_write(node, folder):
+    """SIGSTOP its worker at a moment when it does not hold the lock that every writer needs."""
+    worker = psutil.Process(node.pid("worker"))
+
+    def stopped():
+        worker.suspend()
+        until(lambda: worker.status() == psutil.STATUS_STOPPED)
+        with (folder / "penstock.db.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                worker.resume()
+                return False
+        return True
+
+    until(stopped)
+
+
+def alive_and_busy(pid):
+    """Whether this slot still sleeps in its task's loop, by its CPU time."""
+    try:
+        process = psutil.Process(pid)
+        before = process.num_ctx_switches().voluntary
+        time.sleep(0.05)
+        return process.num_ctx_switches().voluntary - before > 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_sigterm_drains_a_worker_and_a_node(make_node, tmp_path):
+    node = make_node(slots=1)
+    mark = tmp_path / "mark"
+    running = node.client.submit("nap", {"seconds": 1.0, "mark": str(mark)}).id
+    until(mark.exists)
+    queued = [node.client.submit("nap", {"seconds": 0.1}).id for _ in range(3)]
+    family = [part.pid for kind in ("worker", "api", "zygote", "slot") for part in node.parts(kind)]
     assert node.stop() == 0
+    assert not any(map(alive, family))
+    after = make_node("api")
+    jobs = {job.id: (job.state, job.attempt) for job in after.client.jobs()}
+    assert jobs.pop(running) == ("succeeded", 1)
+    assert jobs == dict.fromkeys(queued, ("queued", 0))
+    assert after.client.stats()["workers"] == []
+    worker = make_node("worker")
+    assert {job.attempt for job in ended(after, queued)} == {1}
+    assert worker.stop() == 0
+    assert after.stop() == 0
+
+
+def test_a_second_sigterm_hurries(make_node, tmp_path):
+    api, worker = make_nodes(make_node, "api", "worker", slots=1, drain="10m")
+    mark = tmp_path / "mark"
+    job_id = api.client.submit("deaf", {"mark": str(mark)}).id
+    until(mark.exists)
+    worker.process.terminate()
+    until(lambda: worker.entries("stopping"))
+    began = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - began < 5
+    job = api.client.get(job_id)
+    assert (job.state, job.attempt) == ("queued", 0)
+    assert not alive(int(mark.read_text()))
+
+
+def test_a_module_that_cannot_be_imported_is_named_in_one_line(make_node):
+    worker = make_node("worker", wait=False, arguments=("nosuch",))
+    assert worker.wait() == 2
+    (line,) = worker.log.splitlines()
+    assert "nosuch" in line
+    assert "cannot import" in line
+
+
+def test_random_kills_lose_and_double_no_result(make_node, tmp_path):
+    """Children, workers and the API are killed at random while three clients submit 300 jobs."""
+    dice = random.Random(20_24)
+    (node, other), out = make_nodes(make_node, "up", "worker", lease="2s"), tmp_path / "out"
+    submitters = Submitters(node, out, threads=3, count=300, seconds=0.02)
+    kills = Counter()
+    try:
+        deadline = time.monotonic() + 12
+        while submitters.busy and time.monotonic() < deadline:
+            goal = len(submitters.accepted) + dice.randint(10, 30)
+            until(lambda goal=goal: len(submitters.accepted) >= goal or not submitters.busy)
+            part = dice.choice(["slot", "slot", "slot", "zygote", "worker", "api"])
+            owner = node if part == "api" else dice.choice([node, other])
+            if victims := owner.pids(part):
+                os.kill(dice.choice(victims), signal.SIGKILL)
+                kills[part] += 1
+                if owner is other and part == "worker":
+                    other.wait()
+                    other.launch()
+    finally:
+        submitters.stop()
+    assert kills["slot"] >= 1
+    until(node.answers)
+    jobs = ended(node, submitters.accepted)
+    assert Counter(job.state for job in jobs) == {"succeeded": len(jobs)}, [j.error for j in jobs if j.error]
+    lines = Counter(out.read_text().split())
+    assert [text for text in submitters.accepted.values() if not lines[text]] == []
+    counted = successes(feed(node))
+    assert {counted[job_id] for job_id in submitters.accepted} == {1}

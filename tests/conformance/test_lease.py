@@ -91,6 +91,19 @@ async def test_one_worker_does_not_keep_anothers_lease_alive(broker: Broker, clo
     assert ids(await broker.reclaim("r", 10)) == [gone.spec.id]
 
 
+async def test_a_lease_is_kept_to_its_last_millisecond_when_another_lapses(
+    broker: Broker, clock: ManualClock
+) -> None:
+    await submit(broker, spec(), spec())
+    (gone,) = await claim(broker, "gone", limit=1)
+    clock.advance(1)
+    (kept,) = await claim(broker, "kept", limit=1)
+    clock.advance(LEASE_MS)
+    assert ids(await broker.reclaim("r", 10)) == [gone.spec.id]
+    clock.advance(1)
+    assert ids(await broker.reclaim("r", 10)) == [kept.spec.id]
+
+
 async def test_a_paused_worker_that_nobody_replaced_keeps_its_jobs(
     broker: Broker, clock: ManualClock
 ) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +30,7 @@ from penstock.settings import Settings  # noqa: E402
 
 HAZARDOUS = Path(__file__).parents[1] / "support" / "hazardous.py"
 PATIENCE_S = 20.0
+URL = "http://house"
 
 Message = dict[str, Any]
 
@@ -118,7 +119,7 @@ class Stream:
             while "\r\n\r\n" not in self._text:
                 message = await self._sent.get()
                 self._text += message["body"].decode()
-                if not message.get("more_body") and "\r\n\r\n" not in self._text:
+                if not message.get("more_body"):
                     return None
         event, self._text = self._text.split("\r\n\r\n", 1)
         fields = dict(line.split(": ", 1) for line in event.split("\r\n"))
@@ -138,10 +139,10 @@ class Stream:
 
 
 class House:
-    """The API of one node in this process: ``http`` asks it, ``hands`` do the work."""
+    """One node's API: ``http`` asks it, ``hands`` do the work, ``url`` is where its broker is."""
 
-    def __init__(self, folder: Path, app: Any, http: httpx.AsyncClient, broker: Broker) -> None:
-        self.folder = folder
+    def __init__(self, url: str, app: Any, http: httpx.AsyncClient, broker: Broker) -> None:
+        self.url = url
         self.app = app
         self.http = http
         self.broker = broker
@@ -181,29 +182,36 @@ class House:
 OpenHouse = Callable[..., Awaitable[House]]
 
 
+@asynccontextmanager
+async def opened(folder: Path, tasks: Sequence[AnyTask] = (), **settings: Any) -> AsyncIterator[House]:
+    """A node's API on a broker in this folder, with these tasks and those of `hazardous`."""
+    url = settings.setdefault("broker_url", f"sqlite:///{folder / 'penstock.db'}?synchronous=normal")
+    catalog = Catalog([*load([str(HAZARDOUS)]).values(), *tasks])
+    api = make_api(Settings(**{"node": "house"} | settings), catalog)
+    broker = connect(url, BrokerOptions(), system_clock)
+    async with api.running(), httpx.AsyncClient(transport=httpx.ASGITransport(api.app), base_url=URL) as http:
+        await broker.open()
+        try:
+            yield House(url, api.app, http, broker)
+        finally:
+            await broker.close()
+
+
+@pytest.fixture(scope="session")
+def house_in() -> Any:
+    """`opened`, for a house that the tests of a file share."""
+    return opened
+
+
 @pytest.fixture
 async def open_house(tmp_path: Path) -> AsyncIterator[OpenHouse]:
-    """``await open_house([task, …], max_body=2048)``; these tasks and those of `hazardous`."""
+    """``await open_house([task, …], max_body=2048)``: one more house on the test's broker."""
     async with AsyncExitStack() as stack:
 
-        async def opened(tasks: Sequence[AnyTask] = (), **settings: Any) -> House:
-            chosen = {
-                "broker_url": f"sqlite:///{tmp_path / 'penstock.db'}?synchronous=normal",
-                "node": "house",
-            } | settings
-            catalog = Catalog([*load([str(HAZARDOUS)]).values(), *tasks])
-            api = make_api(Settings(**chosen), catalog)
-            await stack.enter_async_context(api.running())
-            transport = httpx.ASGITransport(api.app)
-            http = await stack.enter_async_context(
-                httpx.AsyncClient(transport=transport, base_url="http://house")
-            )
-            broker = connect(chosen["broker_url"], BrokerOptions(), system_clock)
-            await broker.open()
-            stack.push_async_callback(broker.close)
-            return House(tmp_path, api.app, http, broker)
+        async def open_one(tasks: Sequence[AnyTask] = (), **settings: Any) -> House:
+            return await stack.enter_async_context(opened(tmp_path, tasks, **settings))
 
-        yield opened
+        yield open_one
 
 
 @pytest.fixture

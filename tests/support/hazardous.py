@@ -137,6 +137,23 @@ def talks(lines: int = 3) -> int:
 
 
 @task(retries=0)
+def says_and_waits(text: str, release: str) -> None:
+    """Prints, then runs until the file ``release`` is there."""
+    print(text)  # noqa: T201
+    while not Path(release).exists():
+        time.sleep(0.01)
+
+
+@task(retries=0)
+def waits(release: str, mark: str) -> int:
+    """Runs until the file ``release`` is there."""
+    _begin(mark)
+    while not Path(release).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@task(retries=0)
 def shouts(lines: int) -> int:
     for n in range(lines):
         print("printed", n)  # noqa: T201

@@ -1,8 +1,9 @@
 """Waiting for a condition with a deadline: what tests do instead of sleeping."""
 
 import asyncio
+import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 PATIENCE_S = 30.0
@@ -20,10 +21,16 @@ def until(condition: Callable[[], Found], within: float = PATIENCE_S, what: str 
     return found
 
 
-async def eventually(condition: Callable[[], Found], within: float = PATIENCE_S, what: str = "") -> Found:
+async def eventually(
+    condition: Callable[[], Found | Awaitable[Found]], within: float = PATIENCE_S, what: str = ""
+) -> Found:
     """`until` for tests that share their event loop with what they wait for."""
     deadline = time.monotonic() + within
-    while not (found := condition()):
+    while not (found := await _value(condition())):
         assert time.monotonic() < deadline, f"did not happen within {within} s: {what or condition}"
         await asyncio.sleep(STEP_S)
     return found
+
+
+async def _value(found: Found | Awaitable[Found]) -> Found:
+    return await found if inspect.isawaitable(found) else found

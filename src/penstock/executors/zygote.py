@@ -81,6 +81,14 @@ class Zygote:
 
     def serve(self) -> None:
         """Until the supervisor is gone."""
+        try:
+            self._serve()
+        except ConnectionError:
+            pass  # it went in the middle of an exchange
+        finally:
+            self._kill_all()
+
+    def _serve(self) -> None:
         woken, waker = os.pipe()
         os.set_blocking(waker, False)
         os.set_blocking(woken, False)
@@ -95,7 +103,6 @@ class Zygote:
                         os.read(woken, 4096)
                         self._reap()
                     elif not self._fork():
-                        self._kill_all()
                         return
 
     def _fork(self) -> bool:

@@ -45,10 +45,9 @@ class Feed:
 
     async def close(self) -> None:
         """Stop reading; whoever still waits runs into its own deadline."""
-        if self._reader is not None:
-            self._reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reader
+        while self._reader is not None and not self._reader.done():
+            self._reader.cancel()  # again: until Python 3.12 a wait that has just ended swallows it
+            await asyncio.wait({self._reader}, timeout=0.05)
 
     async def _follow(self) -> None:
         async with self._starting:

@@ -52,6 +52,11 @@ class Holding:
         self._lines.append(text)
         del self._lines[:-MAX_LINES]
 
+    @property
+    def talking(self) -> bool:
+        """Whether it has lines that no renewal has carried yet."""
+        return bool(self._lines)
+
     def report(self) -> Held:
         """What the next renewal says of it; call `reported` once that has arrived."""
         return Held(

@@ -58,6 +58,7 @@ class Supervisor:
         self._work = asyncio.Event()
         self._mail = asyncio.Event()
         self._said = asyncio.Event()
+        self._speaking = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._restarts: set[asyncio.Task[None]] = set()
@@ -123,6 +124,9 @@ class Supervisor:
         while True:
             await self._mail.wait()
             self._mail.clear()
+            # What an attempt said last can only be published while its token holds.
+            if any(self._held[settled.token].talking for settled in self._outbox):
+                await self._persist(self._renew)
             await self._persist(self._settle)
 
     async def _patrolling(self) -> None:
@@ -177,12 +181,13 @@ class Supervisor:
             self._conclude(holding, Released())
 
     async def _renew(self) -> None:
-        reports = [holding.report() for holding in self._held.values()]
-        info = replace(self._info, busy=sum(slot.busy for slot in self._slots))
-        orders = await self._broker.renew(info, reports)
-        for report in reports:
-            if report.token in self._held:
-                self._held[report.token].reported(report)
+        async with self._speaking:  # two reports at a time would publish the same lines twice
+            reports = [holding.report() for holding in self._held.values()]
+            info = replace(self._info, busy=sum(slot.busy for slot in self._slots))
+            orders = await self._broker.renew(info, reports)
+            for report in reports:
+                if report.token in self._held:
+                    self._held[report.token].reported(report)
         self._obey(orders)
 
     def _obey(self, orders: Orders) -> None:

@@ -1,0 +1,113 @@
+"""The broker is there but does not answer: refused in time, nothing stored, and well again afterwards."""
+
+import contextlib
+import fcntl
+import sqlite3
+import time
+
+import pytest
+
+from penstock.ports import Admission, Receipt
+
+TIMEOUT_S = 0.3
+
+
+@contextlib.contextmanager
+def lock_held(path):
+    """As another process would: a lock belongs to the open file, not to the process."""
+    with path.with_name(f"{path.name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def transaction_open(path):
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+OUTAGES = [lock_held, transaction_open]
+
+
+@pytest.fixture
+async def house(open_house):
+    return await open_house(broker_timeout=f"{TIMEOUT_S}s")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "penstock.db"
+
+
+def assert_unavailable(answer, began):
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (503, "BROKER_UNAVAILABLE")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert error["request_id"] == answer.headers["x-request-id"]
+    assert TIMEOUT_S * 0.9 <= time.monotonic() - began < TIMEOUT_S + 10
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+@pytest.mark.parametrize(
+    ("way", "body"),
+    [
+        ("/jobs", {"task": "noop"}),
+        ("/jobs?wait=30", {"task": "noop"}),
+        ("/tasks/noop/jobs", {}),
+        ("/batches", {"jobs": [{"task": "noop"}] * 3}),
+    ],
+)
+async def test_submission_is_refused_and_nothing_is_stored(house, path, outage, way, body):
+    with outage(path):
+        began = time.monotonic()
+        answer = await house.ask("POST", way, body)
+        assert_unavailable(answer, began)
+    assert (await house.ask("POST", "/jobs", {"task": "noop"})).status_code == 202
+    assert await house.stored() == 1, "only what was accepted"
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_cancel_and_retry_and_pause_are_refused(house, path, outage):
+    job_id = await house.submit()
+    with outage(path):
+        for method, route in (
+            ("DELETE", f"/jobs/{job_id}"),
+            ("POST", "/queues/default/pause"),
+        ):
+            began = time.monotonic()
+            assert_unavailable(await house.ask(method, route), began)
+    assert (await house.job(job_id))["state"] == "queued"
+    assert not (await house.ask("GET", "/queues")).json()["queues"][0]["paused"]
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_reading_goes_on(house, path, outage):
+    job_id = await house.submit()
+    with outage(path):
+        assert (await house.job(job_id))["state"] == "queued"
+        assert len((await house.ask("GET", "/jobs")).json()["jobs"]) == 1
+        assert (await house.ask("GET", f"/jobs/{job_id}?wait=0.05")).json()["state"] == "queued"
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_node_is_not_ready_but_alive(house, path, outage):
+    with outage(path):
+        ready = await house.ask("GET", "/healthz")
+        assert (ready.status_code, ready.headers["retry-after"]) == (503, "1")
+        assert (await house.ask("GET", "/health")).json()["status"] == "degraded"
+        assert (await house.ask("GET", "/livez")).status_code == 200
+    assert (await house.ask("GET", "/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["/jobs", "/tasks/noop/jobs"])
+async def test_full_queue_is_told_with_a_time_to_come_back(house, monkeypatch, way):
+    async def full(_, specs):
+        return [Receipt(admission=Admission.REFUSED, job=None) for _ in specs]
+
+    monkeypatch.setattr(type(house.broker), "submit", full)
+    answer = await house.ask("POST", way, {"task": "noop"} if way == "/jobs" else {})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["details"]) == (503, "QUEUE_FULL", {"queue": "default"})
+    assert int(answer.headers["retry-after"]) >= 1

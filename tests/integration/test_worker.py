@@ -1,0 +1,270 @@
+"""A worker with two slots and everything that can happen to its children. All tests share the worker:
+what one of them does must leave it fit for the next.
+"""
+
+import os
+import signal
+import time
+
+import msgspec
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from penstock.core.clock import system_clock
+from penstock.core.errors import FailureCode
+from penstock.core.job import State
+from penstock.ports import EventKind
+from support.crew import Crew
+from support.node import alive
+from support.wait import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+NOTICED_MS = 500
+CANCELLED_MS = 2_000
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def crew(tmp_path_factory):
+    async with Crew(tmp_path_factory.mktemp("crew")) as working:
+        yield working
+
+
+@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+async def fit(crew):
+    """After each test both slots have a child and take jobs."""
+    yield
+    await eventually(lambda: None not in crew.slot_pids and all(map(alive, crew.slot_pids)), what="slots")
+    pids = await results(crew, *await crew.submit_many("pid", [{"seconds": 0.15}, {"seconds": 0.15}]))
+    assert sorted(pids) == sorted(crew.slot_pids)
+    assert not crew.running.done()
+
+
+async def results(crew, *job_ids):
+    jobs = await crew.finished(*job_ids)
+    assert [job.state for job in jobs] == [State.SUCCEEDED] * len(jobs), [job.error for job in jobs]
+    return [msgspec.json.decode(job.result) for job in jobs]
+
+
+async def begun(crew, mark):
+    """The process in which the task that was given this mark runs."""
+    await eventually(mark.exists, what=f"{mark.name} begins")
+    return int(mark.read_text())
+
+
+# Poison
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hazards(crew):
+    """One job of each kind that ends badly, run together with harmless ones."""
+    kinds = ["segfault", "leave", "quits", "fails", "hoard", "soft_loop", "stubborn_loop"]
+    ids = {kind: await crew.submit(kind) for kind in kinds}
+    harmless = await crew.submit_many("noop", [{"n": n} for n in range(50)])
+    ended = dict(zip(ids, await crew.finished(*ids.values()), strict=True))
+    assert await results(crew, *harmless) == list(range(50))
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "message", "attempts"),
+    [
+        ("segfault", FailureCode.CRASHED, "the process was ended by SIGSEGV", 2),
+        ("leave", FailureCode.CRASHED, "the process exited with status 3 before the task returned", 2),
+        ("quits", FailureCode.TASK_ERROR, "SystemExit: 4", 2),
+        ("fails", FailureCode.TASK_ERROR, "ValueError: as asked", 3),
+        ("soft_loop", FailureCode.TIMED_OUT, "took longer than 0.3 s", 1),
+        ("stubborn_loop", FailureCode.TIMED_OUT, "took longer than 300 ms and did not stop", 1),
+    ],
+)
+async def test_poison_fails_after_its_attempts_and_says_why(hazards, kind, code, message, attempts):
+    job = hazards[kind]
+    assert (job.state, job.attempt) == (State.FAILED, attempts)
+    assert (job.error.code, job.error.message) == (code, message)
+
+
+async def test_unbounded_memory_ends_with_readable_sizes(hazards):
+    job = hazards["hoard"]
+    assert (job.state, job.error.code) == (State.FAILED, FailureCode.OUT_OF_MEMORY)
+    assert "iB > limit 286.1 MiB" in job.error.message
+
+
+async def test_an_exception_brings_its_traceback(hazards):
+    assert "hazardous.py" in hazards["fails"].error.detail
+    assert hazards["fails"].error.detail.endswith("ValueError: as asked\n")
+
+
+# Deaths from outside
+
+
+async def test_a_killed_child_is_noticed_at_once_and_only_its_job_is_retried(crew, tmp_path):
+    doomed = await crew.submit("append_line", {"path": str(tmp_path / "out"), "text": "x", "seconds": 0.5})
+    neighbour = await crew.submit("append_line", {"path": str(tmp_path / "out"), "text": "y", "seconds": 1.2})
+    victim = await eventually(lambda: slot_of(crew, doomed))
+    untouched = await eventually(lambda: slot_of(crew, neighbour))
+    killed_at = system_clock()
+    os.kill(victim, signal.SIGKILL)
+    first, second = await results(crew, doomed, neighbour)
+    assert first != victim
+    assert second == untouched
+    (retried,) = await crew.events(doomed, EventKind.SCHEDULED)
+    assert retried.at - killed_at < NOTICED_MS
+    assert retried.data["error"]["code"] == FailureCode.CRASHED
+    assert retried.data["error"]["message"] == "the process was ended by SIGKILL"
+    assert (await crew.get(doomed)).attempt == 2
+    assert (await crew.get(neighbour)).attempt == 1
+    assert sorted((tmp_path / "out").read_text().split()) == ["x", "y"]
+
+
+def slot_of(crew, job_id):
+    """The process that runs this job."""
+    for slot in crew.supervisor._slots:
+        if [holding.claim.spec.id for holding in slot._given.values()][:1] == [job_id]:
+            return slot.pid
+    return None
+
+
+async def test_an_idle_child_that_dies_is_replaced(crew):
+    victim = crew.slot_pids[0]
+    os.kill(victim, signal.SIGKILL)
+    await eventually(lambda: crew.slot_pids[0] not in {None, victim})
+
+
+async def test_a_killed_zygote_costs_its_attempts_and_no_job(crew, tmp_path):
+    ids = await crew.submit_many("pid", [{"seconds": 0.2}] * 6)
+    await eventually(lambda: all(slot.busy for slot in crew.supervisor._slots))
+    before, old = crew.zygote_pid, crew.slot_pids
+    os.kill(before, signal.SIGKILL)
+    assert not set(old) & set((await results(crew, *ids))[2:])
+    assert crew.zygote_pid != before
+    await eventually(lambda: not any(map(alive, [before, *old])))
+
+
+# Cancelling
+
+
+async def test_a_waiting_job_is_cancelled_at_once(crew, tmp_path):
+    blocking = await crew.submit_many("nap", [{"seconds": 0.4}] * 2)
+    await eventually(lambda: all(slot.busy for slot in crew.supervisor._slots))
+    waiting = await crew.submit("append_line", {"path": str(tmp_path / "never"), "text": "x"}, delay_s=0.0)
+    job = await crew.desk.cancel(waiting)
+    assert job.state is State.CANCELLED or job.cancel_requested
+    (job,) = await crew.finished(waiting)
+    assert (job.state, job.error.code) == (State.CANCELLED, FailureCode.CANCELLED)
+    await results(crew, *blocking)
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("task", ["crunch", "deaf"])
+async def test_what_never_looks_ends_within_two_seconds(crew, tmp_path, task):
+    job_id = await crew.submit(task, {"mark": str(tmp_path / "mark")})
+    pid = await begun(crew, tmp_path / "mark")
+    began, asked_at = time.monotonic(), system_clock()
+    await crew.desk.cancel(job_id)
+    (job,) = await crew.finished(job_id)
+    assert (job.state, job.attempt) == (State.CANCELLED, 1)
+    assert job.finished_at - asked_at < CANCELLED_MS
+    if task == "deaf":
+        await eventually(lambda: not alive(pid), within=2.0 - (time.monotonic() - began))
+    following = await results(crew, *await crew.submit_many("pid", [{"seconds": 0.1}] * 2))
+    assert set(following) == set(crew.slot_pids)
+
+
+async def test_a_loop_that_looks_is_cancelled_and_its_child_lives_on(crew):
+    before = crew.slot_pids
+    job_id = await crew.submit("steps", {"count": 10_000, "seconds": 0.01})
+    await eventually(lambda: slot_of(crew, job_id))
+    asked_at = system_clock()
+    await crew.desk.cancel(job_id)
+    (job,) = await crew.finished(job_id)
+    assert job.state is State.CANCELLED
+    assert job.finished_at - asked_at < CANCELLED_MS
+    assert crew.slot_pids == before
+
+
+# What attempts say
+
+
+async def test_printed_and_logged_lines_reach_the_log_and_the_feed(crew):
+    with capture_logs() as written:
+        job_id = await crew.submit("talks", {"lines": 2})
+        await crew.finished(job_id)
+        await eventually_said(crew, job_id, "on stderr")
+    lines = [entry for entry in written if entry["event"] == "job says"]
+    assert [(line["stream"], line["text"]) for line in lines] == [
+        ("stdout", "printed 0"),
+        ("stdout", "printed 1"),
+        ("warning", "WARNING:model:logged"),
+        ("stderr", "on stderr"),
+    ]
+    assert {(line["job"], line["attempt"], line["request"]) for line in lines} == {(job_id, 1, "request-1")}
+
+
+async def eventually_said(crew, job_id, text):
+    """The lines of the feed, once this one is among them."""
+    await eventually(lambda: _has_said(crew, job_id, text), what=f"{text!r} is in the feed")
+    return await said(crew, job_id)
+
+
+async def _has_said(crew, job_id, text):
+    return text in await said(crew, job_id)
+
+
+async def said(crew, job_id):
+    return [line for event in await crew.events(job_id, EventKind.LOG) for line in event.data["lines"]]
+
+
+async def test_lines_of_a_running_job_are_in_the_feed_while_it_runs(crew, tmp_path):
+    job_id = await crew.submit("says_and_waits", {"text": "half way", "release": str(tmp_path / "go")})
+    assert await eventually_said(crew, job_id, "half way") == ["half way"]
+    assert (await crew.get(job_id)).state is State.RUNNING
+    (tmp_path / "go").touch()
+    await results(crew, job_id)
+
+
+async def test_a_flood_of_prints_stops_nobody(crew):
+    flooding = await crew.submit("shouts", {"lines": 100_000})
+    harmless = await crew.submit_many("noop", [{"n": n} for n in range(200)])
+    assert await results(crew, *harmless) == list(range(200))
+    assert await results(crew, flooding) == [100_000]
+    assert (await crew.get(flooding)).attempt == 1
+    assert len(await said(crew, flooding)) < 5_000
+    (worker,) = (await crew.broker.stats()).workers
+    assert worker.live
+
+
+async def test_progress_arrives_while_it_runs_and_not_too_often(crew):
+    job_id = await crew.submit("steps", {"count": 75, "seconds": 0.02})
+    reported = await eventually(lambda: _with_progress(crew, job_id))
+    assert (reported.state, reported.progress.message[:5]) == (State.RUNNING, "step ")
+    await results(crew, job_id)
+    reports = await crew.events(job_id, EventKind.PROGRESS)
+    fractions = [report.data["fraction"] for report in reports]
+    assert 2 <= len(fractions) <= 10
+    assert fractions == sorted(fractions)
+
+
+async def _with_progress(crew, job_id):
+    job = await crew.get(job_id)
+    return job if job.progress else None
+
+
+# Numbers
+
+
+async def test_blas_is_pinned_unless_the_task_asks_for_threads(crew):
+    one, two = await results(crew, await crew.submit("blas"), await crew.submit("blas_of_two"))
+    assert {library["num_threads"] for library in one} == {1}
+    assert {library["num_threads"] for library in two} == {2}
+
+
+async def test_the_same_job_gives_the_same_numbers_on_one_slot_and_on_two(crew, tmp_path):
+    params = {"load": 20_000, "repeats": 5, "seed": 11, "macro": {"unemployment": 6.5}}
+    together = await results(crew, *await crew.submit_many("credit_loss", [params] * 4))
+    async with Crew(tmp_path, slots=1) as single:
+        alone = await results(single, await single.submit("credit_loss", params))
+    for losses in [*together, *alone]:
+        losses.pop("elapsed_s")
+    assert all(losses == alone[0] for losses in together)
+    assert alone[0]["expected_credit_loss"] > 0

@@ -1,0 +1,75 @@
+"""Children are replaced now and then; nobody who waits for a job may notice."""
+
+import os
+
+import msgspec
+import psutil
+import pytest
+
+from penstock.core.job import State
+from penstock.worker.policy import SlotPolicy
+from support.crew import MIB, Crew
+from support.node import alive
+from support.wait import eventually
+
+pytestmark = pytest.mark.slow
+
+
+async def results(crew, *job_ids):
+    jobs = await crew.finished(*job_ids)
+    assert {(job.state, job.attempt) for job in jobs} == {(State.SUCCEEDED, 1)}
+    return [msgspec.json.decode(job.result) for job in jobs]
+
+
+def policy(**changes):
+    return SlotPolicy(**({"memory_bytes": 2_000 * MIB} | changes))
+
+
+async def test_a_child_is_replaced_after_so_many_attempts_and_the_slot_is_never_without(tmp_path):
+    async with Crew(tmp_path, slots=1, slot=policy(recycle_after=4)) as crew:
+        ids = await crew.submit_many("pid", [{"seconds": 0.03}] * 24)
+        gaps = 0
+
+        async def last_ended():
+            nonlocal gaps
+            gaps += crew.slot_pids == [None]
+            return (await crew.get(ids[-1])).state.final
+
+        await eventually(last_ended)
+        pids = await results(crew, *ids)
+        turns = [pids.count(pid) for pid in dict.fromkeys(pids)]
+        assert gaps == 0
+        assert len(turns) >= 4
+        assert all(4 <= turn <= 8 for turn in turns[:-1]), "a few more while the next one is made"
+        await eventually(lambda: not any(alive(pid) for pid in set(pids) - set(crew.slot_pids)))
+        await eventually(lambda: len(psutil.Process(crew.zygote_pid).children()) == 1)
+
+
+async def test_recycling_costs_no_time(tmp_path):
+    """The replacement is ready before the old child leaves."""
+    async with Crew(tmp_path, slots=1, slot=policy(recycle_after=2)) as crew:
+        ids = await crew.submit_many("pid", [{"seconds": 0.05}] * 20)
+        pids = await results(crew, *ids)
+        assert len(set(pids)) >= 5
+        jobs = await crew.finished(*ids)
+        took_ms = jobs[-1].finished_at - jobs[0].started_at
+        assert took_ms < 20 * 50 * 1.5
+
+
+async def test_tiny_attempts_do_not_wear_a_child_out_one_by_one(tmp_path):
+    async with Crew(tmp_path, slots=1, slot=policy(recycle_after=20)) as crew:
+        pids = await results(crew, *await crew.submit_many("pid", [{}] * 300))
+        assert len(set(pids)) <= 2
+
+
+async def test_a_child_that_keeps_too_much_memory_is_replaced(tmp_path):
+    resting = psutil.Process(os.getpid()).memory_info().rss
+    limit = resting + 150 * MIB
+    async with Crew(tmp_path, slots=1, slot=policy(recycle_bytes=limit)) as crew:
+        first, small = await results(crew, *await crew.submit_many("grow", [{"mebibytes": 1}] * 2))
+        assert first == small
+        (big,) = await results(crew, await crew.submit("grow", {"mebibytes": limit // MIB}))
+        await eventually(lambda: crew.slot_pids not in ([None], [big]))
+        (after,) = await results(crew, await crew.submit("pid"))
+        assert after != big
+        await eventually(lambda: not alive(big))

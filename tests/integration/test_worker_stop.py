@@ -1,0 +1,104 @@
+"""Stopping: what runs may finish, what has not begun goes back, nothing is charged for it."""
+
+import asyncio
+import time
+
+import pytest
+
+from penstock.core.job import State
+from penstock.ports import EventKind
+from support.crew import Crew
+from support.node import alive
+from support.wait import eventually
+
+pytestmark = pytest.mark.slow
+
+
+async def states(crew, job_ids):
+    return [(job.state, job.attempt) for job in [await crew.get(job_id) for job_id in job_ids]]
+
+
+async def stopped(crew, within=20.0):
+    """Wait until the worker has left."""
+    async with asyncio.timeout(within):
+        await asyncio.shield(crew.running)
+
+
+async def test_a_drain_lets_run_what_has_begun_and_gives_the_rest_back(tmp_path):
+    async with Crew(tmp_path, slots=1) as crew:
+        # Once they are known to be tiny they are shipped many at a time.
+        await crew.finished(*await crew.submit_many("nap", [{"seconds": 0}] * 100))
+        mark = tmp_path / "mark"
+        running, *behind = await crew.submit_many(
+            "nap", [{"seconds": 0.5, "mark": str(mark)}] + [{"seconds": 0}] * 20
+        )
+        await eventually(mark.exists)
+        begun_with = len(crew.supervisor._held)
+        crew.supervisor.stop()
+        late = await crew.submit("nap", {"seconds": 0})
+        await stopped(crew)
+        assert begun_with > 1, "some were claimed and not begun"
+        assert await states(crew, [running]) == [(State.SUCCEEDED, 1)]
+        assert await states(crew, [*behind, late]) == [(State.QUEUED, 0)] * 21
+        stats = await crew.broker.stats()
+        assert stats.workers == ()
+        assert stats.states.get("running", 0) == 0
+        async with Crew(tmp_path, "n/2", slots=1) as other:
+            jobs = await other.finished(*behind, late)
+        assert {(job.state, job.attempt) for job in jobs} == {(State.SUCCEEDED, 1)}
+
+
+async def test_a_drain_that_takes_too_long_gives_back_what_runs_and_charges_nothing(tmp_path):
+    async with Crew(tmp_path, slots=1, drain_s=0.3) as crew:
+        mark = tmp_path / "mark"
+        job_id = await crew.submit("nap", {"seconds": 60, "mark": str(mark)})
+        await eventually(mark.exists)
+        began = time.monotonic()
+        crew.supervisor.stop()
+        await stopped(crew)
+        assert 0.3 <= time.monotonic() - began < 5
+        assert await states(crew, [job_id]) == [(State.QUEUED, 0)]
+        assert len(await crew.events(job_id, EventKind.QUEUED)) == 2
+        assert not alive(int(mark.read_text()))
+        assert (await crew.broker.stats()).workers == ()
+
+
+async def test_a_second_stop_does_not_wait(tmp_path):
+    async with Crew(tmp_path, slots=2, drain_s=60) as crew:
+        mark = tmp_path / "mark"
+        job_id = await crew.submit("deaf", {"mark": str(mark)})
+        await eventually(mark.exists)
+        crew.supervisor.stop()
+        await eventually(lambda: _draining(crew))
+        assert not crew.running.done()
+        began = time.monotonic()
+        crew.supervisor.stop()
+        await stopped(crew)
+        assert time.monotonic() - began < 5
+        assert await states(crew, [job_id]) == [(State.QUEUED, 0)]
+
+
+async def _draining(crew):
+    return any(worker.info.draining for worker in (await crew.broker.stats()).workers)
+
+
+async def test_a_job_that_is_cancelled_while_the_worker_drains_is_cancelled(tmp_path):
+    async with Crew(tmp_path, slots=1, drain_s=20) as crew:
+        mark = tmp_path / "mark"
+        job_id = await crew.submit("nap", {"seconds": 60, "mark": str(mark)})
+        await eventually(mark.exists)
+        crew.supervisor.stop()
+        await crew.desk.cancel(job_id)
+        await stopped(crew, within=10)
+        assert await states(crew, [job_id]) == [(State.CANCELLED, 1)]
+
+
+async def test_an_idle_worker_leaves_at_once(tmp_path):
+    async with Crew(tmp_path, slots=2) as crew:
+        pids = [*crew.slot_pids, crew.zygote_pid]
+        began = time.monotonic()
+        crew.supervisor.stop()
+        await stopped(crew)
+        assert time.monotonic() - began < 2
+        await eventually(lambda: not any(map(alive, pids)))
+        assert (await crew.broker.stats()).workers == ()
