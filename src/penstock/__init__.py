@@ -4,13 +4,16 @@ from importlib.metadata import version
 
 from penstock.client import AsyncClient, Client
 from penstock.core.errors import PenstockError
-from penstock.core.progress import JobCancelled, Progress, SoftTimeout
+from penstock.core.progress import DoNotRetry, JobCancelled, Progress, SoftTimeout
+from penstock.core.submission import JobView
 from penstock.core.task import Task, task
 
 __all__ = [
     "AsyncClient",
     "Client",
+    "DoNotRetry",
     "JobCancelled",
+    "JobView",
     "PenstockError",
     "Progress",
     "SoftTimeout",

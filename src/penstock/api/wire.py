@@ -92,6 +92,8 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "progress": job.progress,
         "attempt": job.attempt,
         "max_attempts": spec.limits.max_attempts,
+        "losses": job.losses,
+        "cancel_requested": job.cancel_requested,
         "cached": admission is Admission.CACHED,
         "joined": admission is Admission.JOINED,
         "created_at": iso(job.created_at),

@@ -65,17 +65,18 @@ class Launcher:
             await process.wait()
 
     async def _keep(self, role: str, reading: int) -> None:
-        pause_s = FIRST_PAUSE_S
+        pause_s, began_before = FIRST_PAUSE_S, False
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             began = loop.time()
             status = await self._once(role, reading)
             if self._stopping.is_set():
                 return
-            if status in (ExitCode.USAGE, ExitCode.FAILED):
-                self._failed = ExitCode(status)
+            if status == ExitCode.USAGE and not began_before:
+                self._failed = ExitCode.USAGE  # what it was told cannot work, it has said why
                 self._stopping.set()
                 return
+            began_before = True
             pause_s = FIRST_PAUSE_S if loop.time() - began > STEADY_S else min(PAUSE_CAP_S, pause_s * 2)
             self._log.error("process ended, starting it again", role=role, status=status, in_s=pause_s)
             with contextlib.suppress(TimeoutError):

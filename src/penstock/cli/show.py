@@ -57,7 +57,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> 
 def state(job: JobView) -> str:
     """The state in its colour."""
     colour = _COLOURS[job.state]
-    return f"[{colour}]{job.state}[/{colour}]"
+    stopping = ", stopping" if job.cancel_requested and not job.final else ""
+    return f"[{colour}]{job.state}{stopping}[/{colour}]"
 
 
 def duration(job: JobView) -> str:
@@ -81,6 +82,7 @@ def job_details(job: JobView) -> None:
         "state": state(job),
         "queue": f"{escape(job.queue)}, {job.priority} priority",
         "attempt": f"{job.attempt} of {job.max_attempts}",
+        "lost": job.losses and f"{job.losses} times by a worker that vanished",
         "created": job.created_at,
         "due": job.due_at if job.state == "scheduled" else None,
         "started": job.started_at,

@@ -1,5 +1,6 @@
 """`Client` and `AsyncClient`: they send the messages and do nothing else."""
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -21,13 +22,14 @@ _JSON = {"Content-Type": "application/json"}
 class Client:
     """Talks to a node. Every method raises `PenstockError` with the node's code and message.
 
-    ``url`` is the node's address; ``timeout_s`` the longest silence of the node that is accepted.
+    ``url`` is the node's address, by default PENSTOCK_URL or http://127.0.0.1:8000; ``timeout_s`` the
+    longest silence of the node that is accepted.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = TIMEOUT_S) -> None:
-        self.url = url
+    def __init__(self, url: str | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
+        self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
         self._timeout_s = timeout_s
-        self._http = httpx.Client(base_url=_address(url), timeout=timeout_s, headers=_JSON)
+        self._http = httpx.Client(base_url=_address(self.url), timeout=timeout_s, headers=_JSON)
 
     def __enter__(self) -> Self:
         return self
@@ -102,15 +104,15 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str = DEFAULT_URL,
+        url: str | None = None,
         *,
         timeout_s: float = TIMEOUT_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.url = url
+        self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
-            base_url=_address(url), timeout=timeout_s, headers=_JSON, transport=transport
+            base_url=_address(self.url), timeout=timeout_s, headers=_JSON, transport=transport
         )
 
     async def __aenter__(self) -> Self:

@@ -19,17 +19,28 @@ class SoftTimeout(Exception):
     """Raised inside a task that has used up its timeout; the process is killed a grace period later."""
 
 
+class DoNotRetry(Exception):
+    """Raise it in a task when another attempt cannot help: the job fails at once, with this message."""
+
+
 class Progress:
     """Handed to a task that asks for it. Without a sink (a plain function call) it does nothing.
 
-    Parameters: ``sink`` receives each report; ``cancelled`` tells whether the job was cancelled.
+    ``job_id`` is the same in every attempt of a job, so it can name what the task writes; ``attempt``
+    counts from 1. Parameters: ``sink`` receives each report; ``cancelled`` tells whether the job was
+    cancelled.
     """
 
     def __init__(
         self,
         sink: Callable[[JobProgress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        *,
+        job_id: str = "",
+        attempt: int = 1,
     ) -> None:
+        self.job_id = job_id
+        self.attempt = attempt
         self._sink = sink
         self._cancelled = cancelled
 

@@ -54,7 +54,8 @@ class JobView(BaseModel):
     """A job as every client sees it. Times are ISO 8601 in UTC.
 
     ``initiated_by``, ``handled_by`` and ``checked_by`` are the nodes that took the job, run it, and
-    answered this question.
+    answered this question. ``losses`` counts workers that vanished while running the job; those
+    attempts are not charged.
     """
 
     id: str
@@ -68,6 +69,8 @@ class JobView(BaseModel):
     progress: ProgressView | None = None
     attempt: int
     max_attempts: int
+    losses: int = 0
+    cancel_requested: bool = False
     cached: bool = False
     joined: bool = False
     created_at: str

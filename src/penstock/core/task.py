@@ -13,7 +13,7 @@ from pydantic_core import to_jsonable_python
 from penstock.core.errors import field_error
 from penstock.core.fingerprint import canonical
 from penstock.core.job import Limits, Priority
-from penstock.core.progress import Progress
+from penstock.core.progress import DoNotRetry, Progress
 from penstock.core.units import milliseconds, size
 
 Params = ParamSpec("Params")
@@ -81,9 +81,13 @@ class Task(Generic[Params, Result]):
     def run(self, params: bytes, progress: Progress) -> bytes:
         """Run the function on stored parameters and return its result as JSON.
 
-        Raises pydantic's ValidationError when the parameters no longer fit this version's model.
+        Raises `DoNotRetry` when the parameters no longer fit this version's model.
         """
-        model = self.params_model.model_validate_json(params)
+        try:
+            model = self.params_model.model_validate_json(params)
+        except ValidationError as invalid:
+            message = f"parameters do not fit this worker's version of {self.name}: {invalid}"
+            raise DoNotRetry(message) from None
         return self._result.dump_json(self._shape.call(self.function, model, progress))
 
 

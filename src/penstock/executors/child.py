@@ -20,7 +20,6 @@ from types import FrameType
 from typing import Any
 
 import msgspec
-from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from penstock.core.attempt import (
@@ -39,7 +38,7 @@ from penstock.core.attempt import (
 from penstock.core.catalog import Catalog
 from penstock.core.errors import FailureCode, PenstockError
 from penstock.core.job import JobProgress
-from penstock.core.progress import JobCancelled, Progress, SoftTimeout
+from penstock.core.progress import DoNotRetry, JobCancelled, Progress, SoftTimeout
 from penstock.executors.frames import Frames, frame
 from penstock.executors.system import ignore_interrupts, name_process, prefer_as_victim
 
@@ -132,7 +131,12 @@ class Slot:
         began = time.perf_counter_ns()
         try:
             task = self._catalog.find(run.task)
-            progress = Progress(self._note, lambda: run.token in self._cancelled)
+            progress = Progress(
+                self._note,
+                lambda: run.token in self._cancelled,
+                job_id=run.job_id,
+                attempt=run.attempt,
+            )
             with _threads(run.threads), self._interrupts(run.timeout_ms):
                 progress.check()
                 result = task.run(run.params, progress)
@@ -217,8 +221,8 @@ def _fault(run: Run, raised: BaseException, elapsed_us: int) -> Fault:
             code, message = FailureCode.TIMED_OUT, f"took longer than {(run.timeout_ms or 0) / 1000:g} s"
         case MemoryError():
             code = FailureCode.OUT_OF_MEMORY
-        case ValidationError():
-            message, permanent = f"parameters do not fit this worker's version of the task: {said}", True
+        case DoNotRetry():
+            message, permanent = str(raised) or said, True
         case PenstockError():
             message = raised.message
     return Fault(run.token, code, message[:MAX_LINE], _traceback(raised), permanent, elapsed_us)

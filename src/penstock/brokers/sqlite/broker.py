@@ -73,6 +73,8 @@ class SqliteBroker:
         """Make the file and its tables if need be."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Parameters and results are nobody else's business; the log beside it inherits the mode.
+            self._path.touch(mode=0o600)
             for bell in self._bells.values():
                 bell.open()
             self._writer.start()

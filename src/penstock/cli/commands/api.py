@@ -54,7 +54,7 @@ def _listening(chosen: Settings) -> socket.socket:
     try:
         return socket.create_server((chosen.host, chosen.port), family=family, backlog=BACKLOG)
     except OSError as failed:
-        fail(f"cannot listen on {chosen.host}:{chosen.port}: {failed.strerror}", ExitCode.FAILED)
+        fail(f"cannot listen on {chosen.host}:{chosen.port}: {failed.strerror}", ExitCode.USAGE)
 
 
 class _Server(uvicorn.Server):
