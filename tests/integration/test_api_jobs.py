@@ -16,6 +16,7 @@ LISTED_IN_THE_DESIGN = {
     *("max_attempts", "cached", "joined", "created_at", "started_at", "finished_at", "initiated_by"),
     *("handled_by", "checked_by", "request_id", "parent_id", "position", "eta_s"),
 }
+ADDED = {"due_at", "losses", "cancel_requested"}
 
 
 async def test_submission_is_accepted_and_kept(house):
@@ -178,7 +179,7 @@ async def test_progress_is_seen(house):
 
 async def test_view_has_the_fields_that_clients_rely_on(house):
     job = await house.job(await house.submit())
-    assert set(job) == set(JobView.model_fields) == LISTED_IN_THE_DESIGN | {"due_at"}
+    assert set(job) == set(JobView.model_fields) == LISTED_IN_THE_DESIGN | ADDED
     assert JobView.model_validate(job).model_dump(mode="json") == job
 
 

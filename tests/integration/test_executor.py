@@ -336,6 +336,23 @@ async def test_a_killed_zygote_takes_its_children_along_and_the_next_child_gets_
     await eventually(lambda: not any(map(alive, [heard.pid, other.pid, executor._zygote.pid])))
 
 
+async def test_a_supervisor_that_dies_with_messages_unread_leaves_nothing_behind():
+    """The zygote then reads an error instead of the end of the line, and must clear up all the same."""
+    executor = ProcessExecutor([HAZARDOUS])
+    await executor.start()
+    heard, other = await spawn(executor), await spawn(executor)
+    left = await heard.result(heard.send("spawns"))
+    zygote = executor._zygote
+    asyncio.get_running_loop().remove_reader(executor._office)
+    os.kill(other.pid, signal.SIGKILL)
+    await eventually(lambda: not psutil.pid_exists(other.pid), what="the zygote tells of a death")
+    executor._office.close()
+    await eventually(lambda: not any(map(alive, [zygote.pid, heard.pid, left])))
+    assert zygote.wait() == 0
+    for each in (heard, other):
+        each.child._line.abort()
+
+
 async def test_the_zygote_ignores_sigterm_for_its_worker_must_drain(executor):
     zygote = executor._zygote.pid
     os.kill(zygote, signal.SIGTERM)

@@ -146,10 +146,11 @@ def says_and_waits(text: str, release: str) -> None:
 
 @task(retries=0)
 def waits(release: str, mark: str) -> int:
-    """Runs until the file ``release`` is there."""
+    """Runs until the file ``release`` is there; ``mark`` with ``.over`` says that it was seen."""
     _begin(mark)
     while not Path(release).exists():
         time.sleep(0.01)
+    _begin(f"{mark}.{os.getpid()}.over")
     return os.getpid()
 
 

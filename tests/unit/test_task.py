@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from penstock import Progress, Task, task
+from penstock import DoNotRetry, Progress, Task, task
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import JobProgress, Limits, Priority
 
@@ -242,7 +242,7 @@ def test_a_number_that_json_does_not_have_is_refused(bad: Any) -> None:
 
 
 def test_parameters_that_no_longer_fit_are_refused_when_run() -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(DoNotRetry, match=r"params\.x: "):
         add.run(b'{"x":"one"}', Progress())
 
 

@@ -137,4 +137,5 @@ def with_flags(function: Callable[..., None], flags: list[Flag]) -> Callable[...
 def _declared(parameters: list[inspect.Parameter]) -> Iterator[str]:
     for parameter in parameters:
         for option in parameter.annotation.__metadata__:
-            yield from option.param_decls or ()
+            # Typer itself only later finds out that the first name is no default.
+            yield from (name for name in (option.default, *option.param_decls) if isinstance(name, str))

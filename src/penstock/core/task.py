@@ -10,7 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic_core import to_jsonable_python
 
-from penstock.core.errors import field_error
+from penstock.core.errors import PenstockError, field_error
 from penstock.core.fingerprint import canonical
 from penstock.core.job import Limits, Priority
 from penstock.core.progress import DoNotRetry, Progress
@@ -75,7 +75,7 @@ class Task(Generic[Params, Result]):
         try:
             model = self.params_model.model_validate(params)
         except ValidationError as invalid:
-            raise field_error([(_path("params", e["loc"]), e["msg"]) for e in invalid.errors()]) from None
+            raise _refusal(invalid) from None
         return canonical(to_jsonable_python(model, inf_nan_mode="constants"))
 
     def run(self, params: bytes, progress: Progress) -> bytes:
@@ -86,8 +86,8 @@ class Task(Generic[Params, Result]):
         try:
             model = self.params_model.model_validate_json(params)
         except ValidationError as invalid:
-            message = f"parameters do not fit this worker's version of {self.name}: {invalid}"
-            raise DoNotRetry(message) from None
+            message = f"the parameters do not fit this worker's version of {self.name}"
+            raise DoNotRetry(f"{message}: {_refusal(invalid).message}") from None
         return self._result.dump_json(self._shape.call(self.function, model, progress))
 
 
@@ -213,6 +213,10 @@ class _Shape:
         if self._progress is not None:
             arguments[self._progress] = progress
         return function(**arguments)
+
+
+def _refusal(invalid: ValidationError) -> PenstockError:
+    return field_error([(_path("params", error["loc"]), error["msg"]) for error in invalid.errors()])
 
 
 def _path(root: str, loc: tuple[int | str, ...]) -> str:

@@ -65,7 +65,6 @@ def main() -> None:
     except PenstockError as failed:
         office.sendall(frame(NotLoaded(failed.message, traceback.format_exc())))
         return
-    office.sendall(frame(Loaded(tuple(catalog))))
     gc.collect()
     gc.freeze()  # children then share these pages instead of copying them when they collect
     Zygote(office, catalog).serve()
@@ -82,6 +81,7 @@ class Zygote:
     def serve(self) -> None:
         """Until the supervisor is gone."""
         try:
+            self._office.sendall(frame(Loaded(tuple(self._catalog))))
             self._serve()
         except ConnectionError:
             pass  # it went in the middle of an exchange

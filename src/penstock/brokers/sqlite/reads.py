@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from penstock.brokers.sqlite.rows import JOB_COLUMNS, read_job
+from penstock.brokers.sqlite.rows import JOB_COLUMNS, job_by_id, read_job
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job, WorkerInfo
 from penstock.ports import Event, EventKind, JobQuery, QueueStats, Stats, WorkerStats
@@ -46,12 +46,7 @@ def anything_lapsed(db: sqlite3.Connection, now: int) -> bool:
 
 def get(db: sqlite3.Connection, job_ids: Sequence[str]) -> list[Job | None]:
     """Jobs with their results."""
-    select = (
-        f"SELECT {JOB_COLUMNS}, results.body FROM jobs JOIN specs USING (n)"  # noqa: S608 - constants only
-        " LEFT JOIN results ON results.n = jobs.n WHERE id = ?"
-    )
-    rows = (db.execute(select, (job_id,)).fetchone() for job_id in job_ids)
-    return [None if row is None else read_job(row, row[-1]) for row in rows]
+    return [job_by_id(db, job_id) for job_id in job_ids]
 
 
 def find(db: sqlite3.Connection, query: JobQuery) -> list[Job]:

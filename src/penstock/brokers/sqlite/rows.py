@@ -1,5 +1,6 @@
 """Rows of the jobs table as core's values."""
 
+import sqlite3
 from typing import Any
 
 import msgspec
@@ -9,6 +10,11 @@ from penstock.core.job import Job, JobError, JobProgress, JobSpec, State
 JOB_COLUMNS = (
     "jobs.state, jobs.created_at, jobs.due_at, jobs.attempt, jobs.losses, jobs.token, jobs.worker,"
     " jobs.cancel, jobs.started_at, jobs.finished_at, jobs.fraction, jobs.message, jobs.error, specs.body"
+)
+
+JOB_BY_ID = (
+    f"SELECT {JOB_COLUMNS}, results.body FROM jobs JOIN specs USING (n)"  # noqa: S608 - constants only
+    " LEFT JOIN results ON results.n = jobs.n WHERE id = ?"
 )
 
 encode_spec = msgspec.json.Encoder().encode
@@ -36,3 +42,9 @@ def read_job(row: tuple[Any, ...], result: bytes | None = None) -> Job:
         error=None if error is None else decode_error(error),
         result=None if result is None else msgspec.Raw(result),
     )
+
+
+def job_by_id(db: sqlite3.Connection, job_id: str) -> Job | None:
+    """The job with its result, as this connection sees it; None if there is none."""
+    row = db.execute(JOB_BY_ID, (job_id,)).fetchone()
+    return None if row is None else read_job(row, row[-1])

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.brokers.sqlite.rows import JOB_COLUMNS, decode_spec, encode_spec, read_job
+from penstock.brokers.sqlite.rows import decode_spec, encode_spec, job_by_id
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import lifecycle
 from penstock.core.errors import ErrorCode, PenstockError
@@ -66,7 +66,7 @@ def _repeated(tx: Transaction, spec: JobSpec) -> Receipt | None:
 
 
 def _answer_again(tx: Transaction, job_id: str, spec: JobSpec) -> Receipt:
-    job = job_by_id(tx, job_id)
+    job = job_by_id(tx.connection, job_id)
     same = job is not None and job.spec.fingerprint == spec.fingerprint
     return Receipt(admission=Admission.REPEATED if same else Admission.CONFLICT, job=job)
 
@@ -261,7 +261,7 @@ def retry(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
 
 
 def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job | None:
-    before = job_by_id(tx, job_id)
+    before = job_by_id(tx.connection, job_id)
     if before is None:
         return None
     after = rule(before, tx.now)
@@ -352,16 +352,6 @@ def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) ->
         (tx.now - keep_events_ms, limit - len(rows)),
     )
     return len(rows) + events.rowcount
-
-
-def job_by_id(tx: Transaction, job_id: str) -> Job | None:
-    """The job as this transaction sees it."""
-    row = tx.connection.execute(
-        f"SELECT {JOB_COLUMNS}, results.body FROM jobs JOIN specs USING (n)"  # noqa: S608 - a constant
-        " LEFT JOIN results ON results.n = jobs.n WHERE id = ?",
-        (job_id,),
-    ).fetchone()
-    return None if row is None else read_job(row, row[-1])
 
 
 def _move(tx: Transaction, queue: str, before: State, after: State) -> None:

@@ -1,0 +1,528 @@
+"""The command line: against a node, without one, and as a program sees it."""
+
+import json
+import logging
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import structlog
+from typer.testing import CliRunner
+
+from penstock.cli.main import app
+from support.node import HAZARDOUS, Node, free_port
+
+pytestmark = pytest.mark.slow
+
+PENSTOCK = Path(sys.executable).with_name("penstock")
+
+OK, FAILED, USAGE, UNAVAILABLE, NOT_FOUND = range(5)
+
+MODELS = """
+    from pydantic import BaseModel
+    from penstock import task
+
+    class Macro(BaseModel):
+        unemployment: float = 4.0
+        interest_rate: float = 3.0
+
+    @task
+    def price(spot: float, steps: int = 10, call: bool = True, macro: Macro | None = None) -> float:
+        '''Price something.'''
+        return spot
+
+    @task
+    def awkward(count: int, wait: bool = False, url: str = "", priority: int = 0, json: str = "") -> int:
+        return count
+"""
+
+
+class Ran:
+    """What a command did."""
+
+    def __init__(self, result):
+        self.code = result.exit_code
+        self.out = result.stdout
+        self.err = result.stderr
+        self.exception = result.exception
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    def well(self):
+        """The JSON it printed, if it went well."""
+        assert self.code == OK, self.out + self.err
+        return self.json
+
+
+@pytest.fixture
+def quiet_logs():
+    """Commands configure the logs of their process; here that is the tests' own."""
+    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
+    yield
+    structlog.configure(**before)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+@pytest.fixture
+def penstock(monkeypatch, tmp_path, quiet_logs):
+    """``penstock("get", job_id)`` in an empty folder, with nothing but defaults in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PENSTOCK_TASKS", str(HAZARDOUS))
+    monkeypatch.setenv("PENSTOCK_BROKER_URL", "sqlite:///own/penstock.db?synchronous=normal")
+
+    def run(*words):
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert isinstance(result.exception, SystemExit | None), result.exception
+        return Ran(result)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    shared = Node(tmp_path_factory.mktemp("cli"))
+    try:
+        yield shared.start()
+    finally:
+        shared.kill()
+
+
+@pytest.fixture
+def on_node(penstock, node, monkeypatch):
+    """The same beside a running node, whose file the commands share but whose address nobody tells them."""
+    monkeypatch.setenv("PENSTOCK_BROKER_URL", node.broker_url)
+    return penstock
+
+
+def lines(text):
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def one_error(ran):
+    """The only line of an error."""
+    (line,) = lines(ran.err)
+    assert line.startswith("error: ")
+    assert "Traceback" not in ran.out + ran.err
+    return line
+
+
+# With a node
+
+
+def test_node_is_found_by_its_file(on_node, node):
+    job = on_node("submit", "noop", "--json").well()
+    assert (job["initiated_by"], job["checked_by"]) == (node.name, node.name)
+
+
+def test_node_is_found_by_its_address(penstock, node, monkeypatch):
+    assert penstock("submit", "noop", "--url", node.url, "--json").well()["checked_by"] == node.name
+    assert penstock("submit", "--url", node.url, "noop", "--json").well()["checked_by"] == node.name
+    assert penstock("jobs", f"--url={node.url}", "--json").well()[0]["checked_by"] == node.name
+    monkeypatch.setenv("PENSTOCK_URL", node.url)
+    assert penstock("submit", "noop", "--json").well()["checked_by"] == node.name
+
+
+def test_submit_and_wait(on_node):
+    job = on_node("submit", "noop", "--n", 7, "--wait", "--json").well()
+    assert (job["state"], job["result"]) == ("succeeded", 7)
+    told = on_node("submit", "noop", "--n", 7, "--wait")
+    assert told.code == OK
+    assert "succeeded" in told.out
+    assert "result        7" in told.out
+
+
+def test_submit_and_wait_for_a_failure(on_node):
+    told = on_node("submit", "fails", "--message", "on purpose", "--wait")
+    assert told.code == FAILED
+    assert "TASK_ERROR" in told.out
+    assert "on purpose" in told.out
+    told = on_node("submit", "fails", "--wait", "--json")
+    assert (told.code, told.json["state"]) == (FAILED, "failed")
+
+
+def test_wait(on_node):
+    ids = [on_node("submit", "noop", "--json").well()["id"] for _ in range(2)]
+    assert [job["state"] for job in on_node("wait", *ids, "--json").well()] == ["succeeded"] * 2
+    failing = on_node("submit", "fails", "--json").well()["id"]
+    assert on_node("wait", ids[0], failing, "--json").code == FAILED
+    told = on_node("wait", *ids)
+    assert (told.code, len(lines(told.out))) == (OK, 2)
+
+
+def test_cancel_and_retry_of_a_running_job(on_node):
+    job_id = on_node("submit", "steps", "--count", 600, "--seconds", 0.1, "--params.count", 600, "--json")
+    assert job_id.code in (OK, USAGE)
+    job_id = on_node("submit", "nap", "--seconds", 60, "--json").well()["id"]
+    assert on_node("cancel", job_id).code == OK
+    assert on_node("wait", job_id, "--json").json[0]["state"] == "cancelled"
+    assert on_node("retry", job_id, "--json").well()[0]["state"] in ("queued", "running")
+    assert on_node("cancel", job_id, "--json").code == OK
+
+
+def test_doctor_finds_nothing_wrong(on_node, node):
+    findings = {each["check"]: each for each in on_node("doctor", "--json").well()}
+    assert all(each["ok"] for each in findings.values())
+    assert node.url in findings["asked"]["finding"]
+    assert "1 live" in findings["workers"]["finding"]
+    assert on_node("doctor").code == OK
+
+
+def test_workers_of_the_node(on_node, node):
+    (worker,) = on_node("workers", "--json").well()
+    assert (worker["node"], worker["slots"], worker["live"]) == (node.name, 2, True)
+    assert node.name in on_node("workers").out
+
+
+# Without a node
+
+
+def test_submit_without_a_node_keeps_the_job(penstock):
+    told = penstock("submit", "noop", "--n", 3)
+    assert told.code == OK
+    (line,) = lines(told.out)
+    assert "noop" in line
+    assert "queued" in line
+    (job,) = penstock("jobs", "--json").well()
+    assert (job["params"], job["state"]) == ({"n": 3}, "queued")
+    assert line.startswith(job["id"])
+
+
+def test_count_pushes_so_many_jobs_and_prints_a_line_for_each(penstock):
+    told = penstock("submit", "noop", "--count", 3)
+    assert (told.code, len(lines(told.out))) == (OK, 3)
+    assert len(penstock("submit", "noop", "--count", 3, "--json").well()) == 3
+    assert len({job["id"] for job in penstock("jobs", "--json").well()}) == 6
+
+
+def test_count_beyond_one_batch(penstock):
+    assert len(penstock("submit", "noop", "--count", 1_001, "--json").well()) == 1_001
+
+
+def test_options_of_submit(penstock):
+    words = [
+        "--priority",
+        "high",
+        "--queue",
+        "night",
+        "--delay",
+        "60",
+        "--timeout",
+        "2",
+        "--max-attempts",
+        "3",
+        "--key",
+        "once",
+        "--json",
+    ]
+    job = penstock("submit", "noop", *words).well()
+    wanted = {"priority": "high", "queue": "night", "state": "scheduled", "max_attempts": 3}
+    assert wanted.items() <= job.items()
+    assert penstock("submit", "noop", *words).well()["id"] == job["id"]
+
+
+def test_parameters_as_json_and_from_a_file(penstock, tmp_path):
+    assert penstock("submit", "noop", "--params", '{"n": 4}', "--json").well()["params"] == {"n": 4}
+    (tmp_path / "params.json").write_text('{"n": 5}')
+    assert penstock("submit", "noop", "--params", "@params.json", "--json").well()["params"] == {"n": 5}
+    told = penstock("submit", "noop", "--params", "@params.json", "--n", 6, "--json")
+    assert told.well()["params"] == {"n": 6}
+
+
+@pytest.mark.parametrize("params", ["{", "[]", "7", "@no-such-file.json", '{"n": NaN}'])
+def test_parameters_that_cannot_be_read(penstock, params):
+    told = penstock("submit", "noop", "--params", params)
+    assert told.code == USAGE
+    assert "--params" in one_error(told)
+
+
+def test_generated_flags(penstock, tmp_path, monkeypatch):
+    (tmp_path / "cli_models.py").write_text(textwrap.dedent(MODELS))
+    monkeypatch.setenv("PENSTOCK_TASKS", "cli_models.py")
+    words = ["--spot", "1e2", "--steps", "5", "--no-call", "--macro.interest-rate", "2.5", "--json"]
+    assert penstock("submit", "price", *words).well()["params"] == {
+        "spot": 100,
+        "steps": 5,
+        "call": False,
+        "macro": {"unemployment": 4, "interest_rate": 2.5},
+    }
+    whole = '{"spot": 1, "macro": {"unemployment": 9}}'
+    told = penstock("submit", "price", "--params", whole, "--macro.interest_rate", 1, "--json").well()
+    assert told["params"]["macro"] == {"unemployment": 9, "interest_rate": 1}
+    missing = penstock("submit", "price")
+    assert missing.code == USAGE
+    assert "params.spot" in one_error(missing)
+    assert penstock("submit", "price", "--spot", "much").code == USAGE
+    shown = penstock("submit", "price", "--help").out
+    for expected in ("Price something.", "--spot", "[required]", "--macro.interest-rate", "--no-call"):
+        assert expected in shown
+    assert "price" in penstock("submit", "--help").out
+
+
+def test_parameters_named_like_options(penstock, tmp_path, monkeypatch):
+    (tmp_path / "cli_awkward.py").write_text(textwrap.dedent(MODELS))
+    monkeypatch.setenv("PENSTOCK_TASKS", "cli_awkward.py")
+    words = [
+        "--params.count",
+        "9",
+        "--params.wait",
+        "--params.url",
+        "u",
+        "--params.priority",
+        "3",
+        "--params.json",
+        "j",
+    ]
+    jobs = penstock("submit", "awkward", *words, "--count", 2, "--priority", "low", "--json").well()
+    assert [(job["params"], job["priority"]) for job in jobs] == [
+        ({"count": 9, "wait": True, "url": "u", "priority": 3, "json": "j"}, "low")
+    ] * 2
+
+
+def test_get(penstock):
+    job_id = penstock("submit", "noop", "--n", 3, "--json").well()["id"]
+    assert penstock("get", job_id, "--json").well()["params"] == {"n": 3}
+    told = penstock("get", job_id)
+    assert told.code == OK
+    assert {job_id, "queued"} <= set(told.out.split())
+
+
+def test_cancel_and_retry(penstock):
+    ids = [penstock("submit", "noop", "--json").well()["id"] for _ in range(2)]
+    assert [job["state"] for job in penstock("cancel", *ids, "--json").well()] == ["cancelled"] * 2
+    assert len(lines(penstock("retry", *ids).out)) == 2
+    told = penstock("retry", ids[0])
+    assert (told.code, "queued" in one_error(told)) == (FAILED, True)
+
+
+def test_jobs_are_listed_and_filtered(penstock):
+    first = penstock("submit", "noop", "--json").well()["id"]
+    second = penstock("submit", "nap", "--queue", "night", "--json").well()["id"]
+    penstock("cancel", first)
+
+    def listed(*words):
+        return [job["id"] for job in penstock("jobs", *words, "--json").well()]
+
+    assert listed() == [second, first]
+    assert listed("--state", "cancelled") == [first]
+    assert listed("--task", "nap") == listed("--queue", "night") == [second]
+    assert listed("--limit", 1) == [second]
+    assert listed("--before", second) == [first]
+    told = penstock("jobs").out
+    assert first in told
+    assert second in told
+    assert "no such jobs" in penstock("jobs", "--state", "failed").out
+
+
+def test_tasks(penstock):
+    names = [task["name"] for task in penstock("tasks", "--json").well()]
+    assert {"noop", "credit_loss"} <= set(names)
+    assert "hazard_rate" in penstock("tasks").out
+    assert penstock("tasks", "noop", "--json").well()["params_schema"]["properties"]["n"]["type"] == "integer"
+    assert penstock("tasks", "noop").json["name"] == "noop"
+
+
+def test_queues_are_listed_paused_and_resumed(penstock):
+    assert "no queue was used yet" in penstock("queues").out
+    penstock("submit", "noop")
+    (queue,) = penstock("queues", "--pause", "default", "--json").well()
+    assert (queue["paused"], queue["queued"]) == (True, 1)
+    assert "paused" in penstock("queues").out
+    assert not penstock("queues", "--resume", "default", "--json").well()[0]["paused"]
+
+
+def test_workers_without_any(penstock):
+    assert penstock("workers", "--json").well() == []
+    assert "penstock worker" in penstock("workers").out
+
+
+def test_doctor_without_a_worker(penstock):
+    told = penstock("doctor", "--json")
+    findings = {each["check"]: each for each in told.json}
+    assert told.code == FAILED
+    assert not findings["workers"]["ok"]
+    assert findings["broker"]["ok"]
+    assert "no node" in findings["asked"]["finding"]
+
+
+# What goes wrong
+
+JOB = "01234567-89ab-7def-8123-456789abcdef"
+COMMANDS = {
+    "submit": ("submit", "noop"),
+    "get": ("get", JOB),
+    "wait": ("wait", JOB),
+    "cancel": ("cancel", JOB),
+    "retry": ("retry", JOB),
+    "jobs": ("jobs",),
+    "tasks": ("tasks",),
+    "queues": ("queues",),
+    "workers": ("workers",),
+}
+
+
+def assert_fails(run, words, code, name):
+    """The same refusal for people, in one line, and for programs, as JSON."""
+    told = run(*words)
+    assert told.code == code, told.err
+    line = one_error(told)
+    told = run(*words, "--json")
+    assert (told.code, told.json["error"]["code"]) == (code, name)
+    assert told.json["error"]["message"] in line
+    assert set(told.json["error"]) == {"code", "message", "details"}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_node_that_cannot_be_reached(penstock, words):
+    assert_fails(penstock, (*words, "--url", "http://127.0.0.1:1"), UNAVAILABLE, "NODE_UNREACHABLE")
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_broker_that_cannot_be_opened(penstock, monkeypatch, words):
+    monkeypatch.setenv("PENSTOCK_BROKER_URL", "sqlite:////proc/no/penstock.db")
+    assert_fails(penstock, words, UNAVAILABLE, "BROKER_UNAVAILABLE")
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://localhost", "sqlite://", "nonsense", "a.b://c", "sqlite:///x.db?synchronous=perhaps"]
+)
+def test_broker_url_that_is_none(penstock, monkeypatch, url):
+    monkeypatch.setenv("PENSTOCK_BROKER_URL", url)
+    assert_fails(penstock, ("jobs",), USAGE, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize("command", ["get", "wait", "cancel", "retry"])
+def test_unknown_job(penstock, command):
+    assert_fails(penstock, (command, JOB), NOT_FOUND, "JOB_NOT_FOUND")
+
+
+def test_unknown_task(penstock):
+    assert_fails(penstock, ("submit", "no_such_task"), NOT_FOUND, "TASK_UNKNOWN")
+    assert_fails(penstock, ("tasks", "no_such_task"), NOT_FOUND, "TASK_UNKNOWN")
+
+
+def test_invalid_parameters(penstock):
+    assert_fails(penstock, ("submit", "credit_loss", "--load", "-5"), USAGE, "VALIDATION_ERROR")
+    assert_fails(
+        penstock, ("submit", "credit_loss", "--load", "5", "--lgd", "nan"), USAGE, "VALIDATION_ERROR"
+    )
+    assert_fails(penstock, ("submit", "noop", "--priority", "urgent"), USAGE, "VALIDATION_ERROR")
+    assert penstock("jobs", "--json").well() == []
+
+
+def test_huge_numbers(penstock):
+    told = penstock("submit", "noop", "--n", 10**30, "--json").well()
+    assert told["params"] == {"n": 10**30}
+
+
+def test_setting_that_cannot_be_understood(penstock, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_LEASE", "soon")
+    for words in COMMANDS.values():
+        assert_fails(penstock, words, USAGE, "INVALID_REQUEST")
+    for command in ("up", "api", "worker", "doctor"):
+        told = penstock(command)
+        assert (told.code, "PENSTOCK_LEASE" in one_error(told)) == (USAGE, True)
+
+
+def test_module_that_cannot_be_imported(penstock, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_TASKS", "no_such_module_at_all")
+    assert_fails(penstock, ("jobs",), USAGE, "INVALID_REQUEST")
+    told = penstock("doctor", "--json")
+    (tasks,) = [each for each in told.json if each["check"] == "tasks"]
+    assert (told.code, tasks["ok"], "no_such_module_at_all" in tasks["finding"]) == (FAILED, False, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("get",),
+        ("jobs", "--limit", "0"),
+        ("jobs", "--state", "lost"),
+        ("submit", "noop", "--n", "x"),
+        ("jobs", "x"),
+    ],
+)
+def test_wrong_usage(penstock, words):
+    told = penstock(*words)
+    assert (told.code, told.out) == (USAGE, "")
+    assert "Traceback" not in told.err
+    told = penstock(*words, "--json")
+    assert (told.code, told.json["error"]["code"]) == (USAGE, "INVALID_REQUEST")
+    assert told.json["error"]["message"]
+
+
+def test_unknown_command(penstock):
+    assert penstock("destroy").code == USAGE
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
+@pytest.mark.parametrize("command", ["up", "api"])
+def test_public_address_is_refused(penstock, command, host):
+    told = penstock(command, "--host", host, "--port", 0)
+    assert told.code == USAGE
+    assert "--insecure" in one_error(told)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"pid": 1}',
+        '{"url": 7, "pid": "x"}',
+        '{"url": "http://127.0.0.1:1", "pid": %d}',
+    ],
+)
+def test_file_of_a_dead_node_is_ignored(penstock, tmp_path, note):
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    penstock("jobs")
+    (tmp_path / "own" / "penstock.db.node.json").write_text(note.replace("%d", str(ended.pid)))
+    assert penstock("jobs", "--json").well() == []
+
+
+# As a program of its own
+
+
+def test_console_script(tmp_path):
+    broker = {"PENSTOCK_BROKER_URL": f"sqlite:///{tmp_path / 'penstock.db'}", "PATH": "/usr/bin:/bin"}
+
+    def run(*words):
+        return subprocess.run(
+            [PENSTOCK, *words], cwd=tmp_path, env=broker, capture_output=True, text=True, timeout=60
+        )
+
+    told = run("submit", "credit_loss", "--load", "100000", "--count", "3")
+    assert (told.returncode, told.stderr, len(lines(told.stdout))) == (OK, "", 3)
+    told = run("jobs", "--json")
+    assert len(json.loads(told.stdout)) == 3
+    told = run("get", JOB, "--json")
+    assert (told.returncode, json.loads(told.stdout)["error"]["code"]) == (NOT_FOUND, "JOB_NOT_FOUND")
+    assert len(lines(told.stderr)) == 1
+    told = run("--help")
+    assert told.returncode == OK
+    for command in ("up", "api", "worker", "doctor", *COMMANDS):
+        assert f" {command} " in told.stdout
+
+
+def test_port_in_use(tmp_path, node):
+    other = Node(tmp_path, "api", port=node.port)
+    other.launch()
+    assert other.wait() == FAILED
+    (line,) = lines(other.log)
+    assert line.startswith("error: cannot listen on 127.0.0.1:")
+    assert str(node.port) in line
+
+
+def test_api_without_a_broker_says_so_in_one_line(tmp_path):
+    lonely = Node(tmp_path, "api", broker_url="sqlite:////proc/no/penstock.db", port=free_port())
+    lonely.launch()
+    assert lonely.wait() == UNAVAILABLE
+    (line,) = lines(lonely.log)
+    assert line.startswith("error: cannot open the broker's file")

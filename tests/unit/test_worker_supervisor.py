@@ -1,0 +1,89 @@
+"""What the supervisor decides between its slots and the broker, without either of them at work."""
+
+import pytest
+
+from penstock.core.job import JobSpec, State, WorkerInfo
+from penstock.core.lifecycle import Claim, Released
+from penstock.ports import Orders
+from penstock.worker.policy import SlotPolicy, WorkerPolicy
+from penstock.worker.supervisor import Supervisor
+
+INFO = WorkerInfo(id="n/1", node="n", host="h", pid=1, slots=1)
+POLICY = WorkerPolicy(slots=1, queues=("default",), drain_s=1, slot=SlotPolicy(memory_bytes=2**30))
+
+
+@pytest.fixture
+async def supervisor():
+    """Its one slot has no child, so what it is given stays with the supervisor."""
+    return Supervisor(broker=None, executor=None, info=INFO, policy=POLICY)
+
+
+def claims(*tokens):
+    return [Claim(spec=JobSpec(id=f"j{token}", task="t"), token=token, attempt=1) for token in tokens]
+
+
+def posted(supervisor):
+    """What will be settled: state and attempts by token."""
+    return {one.token: (one.verdict.state, one.verdict.attempt) for one in supervisor._outbox}
+
+
+async def test_a_cancelled_claim_that_no_slot_has_ends_at_once(supervisor):
+    supervisor._receive(claims(1, 2))
+    supervisor._obey(Orders(cancel=frozenset({1})))
+    assert posted(supervisor) == {1: (State.CANCELLED, 1)}
+    assert [holding.token for holding in supervisor._local] == [2]
+
+
+async def test_a_lost_claim_is_forgotten_without_a_word(supervisor):
+    supervisor._receive(claims(1, 2))
+    supervisor._obey(Orders(lost=frozenset({1})))
+    assert posted(supervisor) == {}
+    assert list(supervisor._held) == [2]
+
+
+async def test_a_cancelled_attempt_that_comes_back_unbegun_is_not_run_after_all(supervisor):
+    """The cancel reached the child behind which it waited; another slot would know nothing of it."""
+    supervisor._receive(claims(1, 2))
+    first, second = supervisor._local
+    supervisor._local.clear()
+    supervisor._obey(Orders(cancel=frozenset({1})))
+    supervisor.returned([first, second])
+    assert posted(supervisor) == {1: (State.CANCELLED, 1)}
+    assert [holding.token for holding in supervisor._local] == [2]
+
+
+async def test_what_comes_back_is_next_in_line_in_its_old_order(supervisor):
+    supervisor._receive(claims(1, 2, 3))
+    first, second, _ = supervisor._local
+    supervisor._local.remove(first)
+    supervisor._local.remove(second)
+    supervisor.returned([first, second])
+    assert [holding.token for holding in supervisor._local] == [1, 2, 3]
+
+
+async def test_what_comes_back_while_stopping_is_given_back_uncharged(supervisor):
+    supervisor._receive(claims(1, 2))
+    waiting = list(supervisor._local)
+    supervisor._local.clear()
+    supervisor.stop()
+    supervisor.returned(waiting)
+    assert posted(supervisor) == {1: (State.QUEUED, 0), 2: (State.QUEUED, 0)}
+
+
+async def test_what_no_slot_takes_is_soon_given_back_uncharged(supervisor):
+    supervisor._receive(claims(1))
+    since = supervisor._local[0].since
+    supervisor._release_stale(since + 0.05)
+    assert posted(supervisor) == {}
+    supervisor._release_stale(since + 1)
+    assert posted(supervisor) == {1: (State.QUEUED, 0)}
+
+
+async def test_the_outcome_of_a_lost_attempt_is_kept_to_itself(supervisor):
+    supervisor._receive(claims(1))
+    (holding,) = supervisor._local
+    supervisor._local.clear()
+    supervisor._obey(Orders(lost=frozenset({1})))
+    supervisor.finished(holding, Released(), 1.0)
+    assert posted(supervisor) == {}
+    assert supervisor._held == {}
