@@ -34,7 +34,8 @@ from penstock.core.lifecycle import AGE_STEP_MS, TRANSITIONS, Cancelled, Claim, 
 from penstock.ports import BrokerOptions, EventKind, JobQuery
 
 LEASE_MS = 5_000
-OPTIONS = BrokerOptions(lease_ms=LEASE_MS, timeout_s=20, keep_jobs_ms=100_000, keep_events_ms=10**12)
+KEEP_MS = 100_000
+OPTIONS = BrokerOptions(lease_ms=LEASE_MS, timeout_s=20, keep_jobs_ms=KEEP_MS, keep_events_ms=10**12)
 QUEUES = ("a", "b")
 WORKERS = ("w0", "w1", "w2")
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -58,7 +59,20 @@ outcomes = st.sampled_from(
 draws = st.sampled_from([0.0, 0.3, 0.999])
 picks = st.lists(st.integers(0, 30), min_size=1, max_size=3)
 steps_of_time = st.sampled_from(
-    [1, 300, 1_000, LEASE_MS - 1, LEASE_MS, LEASE_MS + 1, 2 * LEASE_MS, AGE_STEP_MS, 110_000, -1, -300]
+    [
+        1,
+        300,
+        1_000,
+        LEASE_MS - 1,
+        LEASE_MS,
+        LEASE_MS + 1,
+        2 * LEASE_MS,
+        AGE_STEP_MS,
+        KEEP_MS,
+        KEEP_MS + 1,
+        -1,
+        -300,
+    ]
 )
 
 

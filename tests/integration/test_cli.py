@@ -34,7 +34,7 @@ MODELS = """
         return spot
 
     @task
-    def awkward(count: int, wait: bool = False, url: str = "", priority: int = 0, json: str = "") -> int:
+    def awkward(count: int, wait: bool = False, url: str = "", priority: int = 0, key: str = "") -> int:
         return count
 """
 
@@ -155,8 +155,6 @@ def test_wait(on_node):
 
 
 def test_cancel_and_retry_of_a_running_job(on_node):
-    job_id = on_node("submit", "steps", "--count", 600, "--seconds", 0.1, "--params.count", 600, "--json")
-    assert job_id.code in (OK, USAGE)
     job_id = on_node("submit", "nap", "--seconds", 60, "--json").well()["id"]
     assert on_node("cancel", job_id).code == OK
     assert on_node("wait", job_id, "--json").json[0]["state"] == "cancelled"
@@ -204,21 +202,8 @@ def test_count_beyond_one_batch(penstock):
 
 
 def test_options_of_submit(penstock):
-    words = [
-        "--priority",
-        "high",
-        "--queue",
-        "night",
-        "--delay",
-        "60",
-        "--timeout",
-        "2",
-        "--max-attempts",
-        "3",
-        "--key",
-        "once",
-        "--json",
-    ]
+    line = "--priority high --queue night --delay 60 --timeout 2 --max-attempts 3 --key once --json"
+    words = line.split(" ")
     job = penstock("submit", "noop", *words).well()
     wanted = {"priority": "high", "queue": "night", "state": "scheduled", "max_attempts": 3}
     assert wanted.items() <= job.items()
@@ -266,21 +251,11 @@ def test_generated_flags(penstock, tmp_path, monkeypatch):
 def test_parameters_named_like_options(penstock, tmp_path, monkeypatch):
     (tmp_path / "cli_awkward.py").write_text(textwrap.dedent(MODELS))
     monkeypatch.setenv("PENSTOCK_TASKS", "cli_awkward.py")
-    words = [
-        "--params.count",
-        "9",
-        "--params.wait",
-        "--params.url",
-        "u",
-        "--params.priority",
-        "3",
-        "--params.json",
-        "j",
-    ]
-    jobs = penstock("submit", "awkward", *words, "--count", 2, "--priority", "low", "--json").well()
-    assert [(job["params"], job["priority"]) for job in jobs] == [
-        ({"count": 9, "wait": True, "url": "u", "priority": 3, "json": "j"}, "low")
-    ] * 2
+    theirs = "--params.count 9 --params.wait --params.url u --params.priority 3 --params.key k"
+    ours = "--count 2 --priority low --key once --json"
+    jobs = penstock("submit", "awkward", *theirs.split(" "), *ours.split(" ")).well()
+    params = {"count": 9, "wait": True, "url": "u", "priority": 3, "key": "k"}
+    assert [(job["params"], job["priority"]) for job in jobs] == [(params, "low")] * 2
 
 
 def test_get(penstock):
@@ -376,23 +351,27 @@ def assert_fails(run, words, code, name):
     assert set(told.json["error"]) == {"code", "message", "details"}
 
 
-@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
-def test_node_that_cannot_be_reached(penstock, words):
-    assert_fails(penstock, (*words, "--url", "http://127.0.0.1:1"), UNAVAILABLE, "NODE_UNREACHABLE")
+def test_node_that_cannot_be_reached(penstock):
+    for words in COMMANDS.values():
+        assert_fails(penstock, (*words, "--url", "http://127.0.0.1:1"), UNAVAILABLE, "NODE_UNREACHABLE")
 
 
-@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
-def test_broker_that_cannot_be_opened(penstock, monkeypatch, words):
+def test_broker_that_cannot_be_opened(penstock, monkeypatch):
     monkeypatch.setenv("PENSTOCK_BROKER_URL", "sqlite:////proc/no/penstock.db")
-    assert_fails(penstock, words, UNAVAILABLE, "BROKER_UNAVAILABLE")
+    for words in COMMANDS.values():
+        assert_fails(penstock, words, UNAVAILABLE, "BROKER_UNAVAILABLE")
 
 
-@pytest.mark.parametrize(
-    "url", ["redis://localhost", "sqlite://", "nonsense", "a.b://c", "sqlite:///x.db?synchronous=perhaps"]
-)
-def test_broker_url_that_is_none(penstock, monkeypatch, url):
-    monkeypatch.setenv("PENSTOCK_BROKER_URL", url)
-    assert_fails(penstock, ("jobs",), USAGE, "INVALID_REQUEST")
+def test_broker_url_that_is_none(penstock, monkeypatch):
+    for url in (
+        "redis://localhost",
+        "sqlite://",
+        "nonsense",
+        "a.b://c",
+        "sqlite:///x.db?synchronous=perhaps",
+    ):
+        monkeypatch.setenv("PENSTOCK_BROKER_URL", url)
+        assert_fails(penstock, ("jobs",), USAGE, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize("command", ["get", "wait", "cancel", "retry"])
@@ -436,55 +415,36 @@ def test_module_that_cannot_be_imported(penstock, monkeypatch):
     assert (told.code, tasks["ok"], "no_such_module_at_all" in tasks["finding"]) == (FAILED, False, True)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("get",),
-        ("jobs", "--limit", "0"),
-        ("jobs", "--state", "lost"),
-        ("submit", "noop", "--n", "x"),
-        ("jobs", "x"),
-    ],
-)
-def test_wrong_usage(penstock, words):
-    told = penstock(*words)
-    assert (told.code, told.out) == (USAGE, "")
-    assert "Traceback" not in told.err
-    told = penstock(*words, "--json")
-    assert (told.code, told.json["error"]["code"]) == (USAGE, "INVALID_REQUEST")
-    assert told.json["error"]["message"]
+def test_wrong_usage(penstock):
+    for line in ("get", "jobs --limit 0", "jobs --state lost", "submit noop --n x", "jobs stray"):
+        told = penstock(*line.split(" "))
+        assert (told.code, told.out) == (USAGE, "")
+        assert "Traceback" not in told.err
+        told = penstock(*line.split(" "), "--json")
+        assert (told.code, told.json["error"]["code"]) == (USAGE, "INVALID_REQUEST")
+        assert told.json["error"]["message"]
 
 
 def test_unknown_command(penstock):
     assert penstock("destroy").code == USAGE
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
-@pytest.mark.parametrize("command", ["up", "api"])
-def test_public_address_is_refused(penstock, command, host):
-    told = penstock(command, "--host", host, "--port", 0)
-    assert told.code == USAGE
-    assert "--insecure" in one_error(told)
+def test_public_address_is_refused(penstock):
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.org", ""):
+        for command in ("up", "api"):
+            told = penstock(command, "--host", host, "--port", 0)
+            assert told.code == USAGE
+            assert "--insecure" in one_error(told)
 
 
-@pytest.mark.parametrize(
-    "note",
-    [
-        "",
-        "{",
-        "[]",
-        "null",
-        '{"pid": 1}',
-        '{"url": 7, "pid": "x"}',
-        '{"url": "http://127.0.0.1:1", "pid": %d}',
-    ],
-)
-def test_file_of_a_dead_node_is_ignored(penstock, tmp_path, note):
+def test_file_of_a_dead_node_is_ignored(penstock, tmp_path):
     with subprocess.Popen(["true"]) as ended:
         pass
     penstock("jobs")
-    (tmp_path / "own" / "penstock.db.node.json").write_text(note.replace("%d", str(ended.pid)))
-    assert penstock("jobs", "--json").well() == []
+    dead = json.dumps({"url": "http://127.0.0.1:1", "pid": ended.pid})
+    for note in ("", "{", "[]", "null", '{"pid": 1}', '{"url": 7, "pid": "x"}', dead):
+        (tmp_path / "own" / "penstock.db.node.json").write_text(note)
+        assert penstock("jobs", "--json").well() == []
 
 
 # As a program of its own
@@ -494,8 +454,9 @@ def test_console_script(tmp_path):
     broker = {"PENSTOCK_BROKER_URL": f"sqlite:///{tmp_path / 'penstock.db'}", "PATH": "/usr/bin:/bin"}
 
     def run(*words):
+        command = [PENSTOCK, *words]
         return subprocess.run(
-            [PENSTOCK, *words], cwd=tmp_path, env=broker, capture_output=True, text=True, timeout=60
+            command, cwd=tmp_path, env=broker, capture_output=True, text=True, timeout=60, check=False
         )
 
     told = run("submit", "credit_loss", "--load", "100000", "--count", "3")
@@ -514,7 +475,7 @@ def test_console_script(tmp_path):
 def test_port_in_use(tmp_path, node):
     other = Node(tmp_path, "api", port=node.port)
     other.launch()
-    assert other.wait() == FAILED
+    assert other.wait() == USAGE
     (line,) = lines(other.log)
     assert line.startswith("error: cannot listen on 127.0.0.1:")
     assert str(node.port) in line

@@ -165,3 +165,15 @@ async def test_waiting_costs_the_broker_one_call_not_many(desk, monkeypatch):
     monkeypatch.setattr(desk._broker, "get", counted)
     assert (await desk.get(job.id, 0.3)).state is State.QUEUED
     assert calls <= 3
+
+
+async def test_node_that_stops_answers_whoever_waits(desk):
+    job = (await desk.submit(submission())).job
+    waiting = asyncio.create_task(desk.get(job.id, PATIENCE_S))
+    stream = desk.events("", job.id)
+    assert (await anext(stream)).kind == "queued"
+    async with asyncio.timeout(PATIENCE_S / 2):
+        desk.leave()
+        assert (await waiting).state is State.QUEUED
+        assert [event async for event in stream if event] == []
+        assert (await desk.get(job.id, PATIENCE_S)).state is State.QUEUED

@@ -190,6 +190,13 @@ async def test_waiter_who_gives_up_is_forgotten(feed, source):
     assert not feed._waiters
 
 
+async def test_release_lets_everybody_go_and_holds_nobody_any_more(feed, source):
+    async with feed.waiting("a") as before, feed.waiting("b") as other:
+        feed.release()
+        async with feed.waiting("c") as after:
+            assert all(each.is_set() for each in (before, other, after))
+
+
 async def test_closing_ends_a_reader_that_has_just_heard_something(feed, source):
     async with feed.waiting("a"):
         await until(lambda: source.readers)

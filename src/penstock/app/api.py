@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -19,10 +19,14 @@ from penstock.settings import Settings
 
 @dataclass(frozen=True)
 class Api:
-    """The HTTP application of one node; entering ``running`` opens its broker."""
+    """The HTTP application of one node; entering ``running`` opens its broker.
+
+    ``leave`` lets go of whoever waits for something, so that a stop does not have to.
+    """
 
     app: FastAPI
     running: Lifespan
+    leave: Callable[[], None]
 
 
 def make_api(settings: Settings, catalog: Catalog) -> Api:
@@ -41,4 +45,4 @@ def make_api(settings: Settings, catalog: Catalog) -> Api:
             await broker.close()
 
     office = Office(desk, registry, settings.node, socket.gethostname(), __version__, settings.max_body)
-    return Api(create_app(office, running), running)
+    return Api(create_app(office, running), running, desk.leave)

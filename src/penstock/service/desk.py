@@ -28,6 +28,12 @@ class Desk:
         self.node = node
         self._broker = broker
         self._feed = Feed(broker)
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """The node stops: jobs that are waited for are answered as they stand, streams of events end."""
+        self._leaving.set()
+        self._feed.release()
 
     async def close(self) -> None:
         """Stop following the feed."""
@@ -149,15 +155,15 @@ class Desk:
         return after
 
     async def events(self, after: str, job_id: str | None = None) -> AsyncIterator[Event | None]:
-        """What happens after an event id, for ever; of one job, until it has ended.
+        """What happens after an event id, until `leave`; of one job, until it has ended.
 
         Yields None when nothing happened for a while, so that the caller can see whether anybody
         still listens.
         """
         # Of a job that has ended before, only what the feed still keeps can be told.
         ended = job_id is not None and (await self._get(job_id)).state.final
-        while True:
-            events = await self._broker.events(after, 0.0 if ended else STREAM_WAIT_S)
+        while not self._leaving.is_set():
+            events = await self._read(after, 0.0 if ended else STREAM_WAIT_S)
             for event in events:
                 if job_id is None or event.job_id == job_id:
                     yield event
@@ -169,6 +175,16 @@ class Desk:
                 return
             else:
                 yield None
+
+    async def _read(self, after: str, wait_s: float) -> list[Event]:
+        reading = asyncio.ensure_future(self._broker.events(after, wait_s))
+        leaving = asyncio.ensure_future(self._leaving.wait())
+        try:
+            await asyncio.wait((reading, leaving), return_when=asyncio.FIRST_COMPLETED)
+            return reading.result() if reading.done() else []
+        finally:
+            reading.cancel()
+            leaving.cancel()
 
 
 async def _within(ended: asyncio.Event, wait_s: float) -> None:

@@ -23,6 +23,7 @@ class Feed:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
+        self._released = False
         self._log = structlog.get_logger("penstock.feed")
 
     @contextlib.asynccontextmanager
@@ -35,13 +36,23 @@ class Feed:
         ended = asyncio.Event()
         self._waiters.setdefault(job_id, set()).add(ended)
         try:
-            await self._follow()
+            if self._released:
+                ended.set()
+            else:
+                await self._follow()
             yield ended
         finally:
             waiters = self._waiters[job_id]
             waiters.discard(ended)
             if not waiters:
                 del self._waiters[job_id]
+
+    def release(self) -> None:
+        """Wake everybody who waits, and whoever comes to wait from now on."""
+        self._released = True
+        for waiters in self._waiters.values():
+            for ended in waiters:
+                ended.set()
 
     async def close(self) -> None:
         """Stop reading; whoever still waits runs into its own deadline."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 import typer
@@ -79,11 +79,17 @@ async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | Non
         timeout_graceful_shutdown=5,
     )
     server = _Server(config)
+
+    def stop() -> None:
+        api.leave()
+        server.force_exit = server.should_exit  # asked again: wait for nobody
+        server.should_exit = True
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.handle_exit, number, None)
+        loop.add_signal_handler(number, stop)
     if parent_fd is not None:
-        loop.add_reader(parent_fd, _orphaned, loop, parent_fd, server)
+        loop.add_reader(parent_fd, _orphaned, loop, parent_fd, stop)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     log = structlog.get_logger("penstock.api")
@@ -94,6 +100,6 @@ async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | Non
     log.info("stopped")
 
 
-def _orphaned(loop: asyncio.AbstractEventLoop, parent_fd: int, server: uvicorn.Server) -> None:
+def _orphaned(loop: asyncio.AbstractEventLoop, parent_fd: int, stop: Callable[[], None]) -> None:
     loop.remove_reader(parent_fd)
-    server.handle_exit(signal.SIGTERM, None)
+    stop()
