@@ -146,6 +146,7 @@ class Broker(Protocol):
 
         In one step each attempt is counted, its token issued and the worker's lease extended. With
         nothing due, waits up to ``wait_s`` for a signal, without polling, and may return early empty.
+        Cancelled while it waits, it has claimed nothing; cancelled while it claims, it returns the claims.
         """
         ...
 

@@ -85,7 +85,7 @@ async def test_a_file_of_a_newer_penstock_is_refused_and_left_alone(store: Sqlit
     with pytest.raises(PenstockError, match="newer") as refused:
         await late.open()
     await late.close()
-    assert refused.value.code is ErrorCode.CONFLICT
+    assert refused.value.code is ErrorCode.INVALID_REQUEST
     assert await get_one(broker, job.id) == job
 
 

@@ -58,22 +58,8 @@ outcomes = st.sampled_from(
 )
 draws = st.sampled_from([0.0, 0.3, 0.999])
 picks = st.lists(st.integers(0, 30), min_size=1, max_size=3)
-steps_of_time = st.sampled_from(
-    [
-        1,
-        300,
-        1_000,
-        LEASE_MS - 1,
-        LEASE_MS,
-        LEASE_MS + 1,
-        2 * LEASE_MS,
-        AGE_STEP_MS,
-        KEEP_MS,
-        KEEP_MS + 1,
-        -1,
-        -300,
-    ]
-)
+jumps = (1, 300, 1_000, LEASE_MS - 1, LEASE_MS, LEASE_MS + 1, 2 * LEASE_MS, AGE_STEP_MS)
+steps_of_time = st.sampled_from([*jumps, KEEP_MS, KEEP_MS + 1, -1, -300])
 
 
 class BrokerMachine(RuleBasedStateMachine):

@@ -46,6 +46,11 @@ async def test_live_and_ready(house):
     assert (ready.status_code, ready.json()) == (200, {"status": "ok"})
 
 
+async def test_probes_and_scrapers_may_ask_as_they_like(house):
+    for path in ("/livez?cache=no", "/healthz?from=balancer", "/metrics?name[]=up"):
+        assert (await house.ask("GET", path)).status_code == 200
+
+
 async def test_not_ready_without_a_broker_but_alive(house, monkeypatch):
     out_of_order(house, monkeypatch)
     ready = await house.ask("GET", "/healthz")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import subprocess
 import sys
 import textwrap
@@ -470,6 +471,23 @@ def test_console_script(tmp_path):
     assert told.returncode == OK
     for command in ("up", "api", "worker", "doctor", *COMMANDS):
         assert f" {command} " in told.stdout
+
+
+def test_worker_alone_runs_what_was_submitted_to_the_file(penstock, tmp_path, monkeypatch):
+    broker_url = f"sqlite:///{tmp_path / 'penstock.db'}"
+    monkeypatch.setenv("PENSTOCK_BROKER_URL", broker_url)
+    job_id = penstock("submit", "noop", "--n", 9, "--json").well()["id"]
+    worker = Node(tmp_path, "worker", broker_url=broker_url, node="alone")
+    try:
+        worker.start()
+        (job,) = penstock("wait", job_id, "--json").well()
+        assert (job["result"], job["handled_by"]) == (9, "alone")
+        worker.process.send_signal(signal.SIGINT)
+        assert worker.wait() == OK
+    finally:
+        worker.kill()
+    assert len(worker.entries("connected, waiting for jobs")) == 1
+    assert worker.entries()[-1]["event"] == "stopped"
 
 
 def test_port_in_use(tmp_path, node):

@@ -6,7 +6,7 @@ import pytest
 from penstock.core.attempt import Done, Fault
 from penstock.core.errors import FailureCode
 from penstock.core.job import JobError
-from penstock.core.lifecycle import Cancelled, Failed, Succeeded
+from penstock.core.lifecycle import Cancelled, Failed, Lost, Succeeded
 from penstock.ports import Exit
 from penstock.worker.outcome import died, said
 
@@ -28,7 +28,6 @@ def test_what_a_child_says_is_taken_as_it_is():
         (-40, "the process was ended by signal 40"),
         (0, "the process exited with status 0 before the task returned"),
         (3, "the process exited with status 3 before the task returned"),
-        (None, "the process vanished"),
     ],
 )
 def test_a_death_is_a_crash_with_its_cause(status, message):
@@ -44,3 +43,7 @@ def test_a_kill_beyond_the_memory_limit_is_out_of_memory():
 def test_another_signal_beyond_the_memory_limit_is_a_crash():
     outcome = died(Exit(status=-signal.SIGSEGV, max_rss=150 * MIB), 100 * MIB)
     assert outcome.error.code == FailureCode.CRASHED
+
+
+def test_a_child_that_vanished_with_its_zygote_is_not_charged():
+    assert isinstance(died(Exit(status=None), 100 * MIB), Lost)

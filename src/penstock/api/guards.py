@@ -119,8 +119,11 @@ def _request_id(headers: Headers) -> str:
 
 
 async def known_query(request: Request) -> None:
-    """Refuse query parameters that the route does not have: a misspelt filter would silently be none."""
-    if request.scope["query_string"]:
+    """Refuse query parameters that the route does not have: a misspelt filter would silently be none.
+
+    Probes and scrapers may send what they like.
+    """
+    if request.scope["query_string"] and request.scope["path"] not in _QUIET:
         unknown = request.query_params.keys() - _query_names(request.scope["route"])
         if unknown:
             raise field_error([(name, "there is no such query parameter") for name in sorted(unknown)])

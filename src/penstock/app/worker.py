@@ -71,5 +71,9 @@ def worker_policy(settings: Settings) -> WorkerPolicy:
         recycle_bytes=settings.recycle_memory,
     )
     return WorkerPolicy(
-        slots=settings.slots, queues=settings.queues, drain_s=settings.drain / 1000, slot=slot
+        slots=settings.slots,
+        queues=settings.queues,
+        drain_s=settings.drain / 1000,
+        renew_s=min(1.0, settings.lease / 5000),
+        slot=slot,
     )

@@ -1,6 +1,5 @@
 """Watching jobs until they end, with a progress bar on a terminal."""
 
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from penstock.cli import show
@@ -23,7 +22,7 @@ async def follow(client: AsyncClient, jobs: list[JobView], *, quiet: bool) -> li
     )
     with Progress(*columns, console=show.errors) as bars:
         shown = [
-            bars.add_task("", total=1.0, label=f"{escape(job.task)} {job.id[-6:]}", said="")
+            bars.add_task("", total=1.0, label=f"{show.escape(job.task)} {job.id[-6:]}", said="")
             for job in jobs[:20]
         ]
         rows: list[TaskID | None] = [*shown, *([None] * (len(jobs) - len(shown)))]
@@ -42,6 +41,6 @@ async def _one(client: AsyncClient, job: JobView, bars: Progress, row: TaskID | 
 def _draw(bars: Progress, row: TaskID, job: JobView) -> None:
     fraction = 1.0 if job.state == "succeeded" else (job.progress.fraction if job.progress else 0.0)
     said = job.progress.message if job.progress and not job.final else str(job.state)
-    bars.update(row, completed=fraction, said=escape(said))
+    bars.update(row, completed=fraction, said=show.escape(said))
     if job.final:
         bars.stop_task(row)

@@ -26,6 +26,7 @@ class Launcher:
 
     def __init__(self, settings: Settings) -> None:
         self._environment = os.environ | _as_environment(settings)
+        self._modules = settings.tasks
         self._stopping = asyncio.Event()
         self._log = structlog.get_logger("penstock.node").bind(node=settings.node)
         self._running: dict[str, asyncio.subprocess.Process] = {}
@@ -90,6 +91,7 @@ class Launcher:
             role,
             "--parent-fd",
             str(reading),
+            *self._modules,
             env=self._environment,
             pass_fds=[reading],
             start_new_session=True,  # Ctrl-C is for this process, which then stops them in order
@@ -112,6 +114,5 @@ def _as_environment(settings: Settings) -> dict[str, str]:
         "PENSTOCK_INSECURE": str(settings.insecure),
         "PENSTOCK_SLOTS": str(settings.slots),
         "PENSTOCK_QUEUES": ",".join(settings.queues),
-        "PENSTOCK_TASKS": ",".join(settings.tasks),
         "PENSTOCK_NODE": settings.node,
     }

@@ -11,7 +11,6 @@ import httpx
 import msgspec
 import typer
 from pydantic import ValidationError
-from rich.markup import escape
 
 from penstock.cli import announce, show
 from penstock.client import AsyncClient
@@ -54,7 +53,7 @@ _CODES = {
 
 def fail(message: str, code: ExitCode) -> NoReturn:
     """One line on stderr, and out."""
-    show.errors.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    show.errors.print(f"[red]error:[/red] {show.escape(message)}", soft_wrap=True)
     raise typer.Exit(code)
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
+from rich.text import Text
 
 from penstock.core.errors import PenstockError
 from penstock.core.submission import JobView
+from penstock.core.text import printable
 
 # Without a terminal nothing is cut off to fit one: the reader is a file or another program.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
@@ -25,6 +27,11 @@ _COLOURS = {
     "queued": "default",
     "scheduled": "blue",
 }
+
+
+def escape(text: str) -> str:
+    """Text from elsewhere as it is: neither markup nor a terminal's control characters."""
+    return escape_markup(printable(text))
 
 
 def as_json(value: Any) -> None:
@@ -49,9 +56,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> 
         grid.add_column(column, no_wrap=number == 0)
     count = 0
     for row in rows:
-        grid.add_row(*("" if cell is None else str(cell) for cell in row))
+        grid.add_row(*map(_cell, row))
         count += 1
     console.print(grid if count else f"[dim]{empty}[/dim]")
+
+
+def _cell(value: Any) -> Text | str:
+    if isinstance(value, Text):
+        return value
+    return "" if value is None else escape(str(value))
 
 
 def state(job: JobView) -> str:
@@ -59,6 +72,11 @@ def state(job: JobView) -> str:
     colour = _COLOURS[job.state]
     stopping = ", stopping" if job.cancel_requested and not job.final else ""
     return f"[{colour}]{job.state}{stopping}[/{colour}]"
+
+
+def styled(markup: str) -> Text:
+    """A cell of a table that has colours."""
+    return Text.from_markup(markup)
 
 
 def duration(job: JobView) -> str:

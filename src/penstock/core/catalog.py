@@ -86,4 +86,7 @@ def _import_file(path: Path) -> ModuleType:
     folder = str(path.parent.resolve())
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    return importlib.import_module(path.stem)
+    module = importlib.import_module(path.stem)
+    if module.__file__ is None or not Path(module.__file__).samefile(path):
+        raise ImportError(f"its name is taken by {module.__file__}; rename the file")
+    return module

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from penstock.core.job import JobProgress
+from penstock.core.text import encodable
 
 Item = TypeVar("Item")
 
@@ -58,7 +59,7 @@ class Progress:
         """Report a fraction from 0 to 1 (clamped) and a sentence; raises `JobCancelled` when cancelled."""
         self.check()
         if self._sink is not None:
-            self._sink(JobProgress(min(1.0, max(0.0, float(fraction))), message))
+            self._sink(JobProgress(min(1.0, max(0.0, float(fraction))), encodable(str(message))))
 
     def track(self, items: Iterable[Item], total: int, message: str = "") -> Iterator[Item]:
         """Yield ``items`` and report how many of ``total`` are done."""

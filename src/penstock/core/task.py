@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 from pydantic_core import to_jsonable_python
 
 from penstock.core.errors import PenstockError, field_error
-from penstock.core.fingerprint import canonical
+from penstock.core.fingerprint import canonical, non_finite
 from penstock.core.job import Limits, Priority
 from penstock.core.progress import DoNotRetry, Progress
 from penstock.core.units import milliseconds, size
@@ -76,7 +76,21 @@ class Task(Generic[Params, Result]):
             model = self.params_model.model_validate(params)
         except ValidationError as invalid:
             raise _refusal(invalid) from None
-        return canonical(to_jsonable_python(model, inf_nan_mode="constants"))
+        kept = canonical(to_jsonable_python(model, by_alias=True, round_trip=True, inf_nan_mode="constants"))
+        self._check_kept(params, model, kept)
+        return kept
+
+    def _check_kept(self, params: Any, model: BaseModel, kept: bytes) -> None:
+        """What is accepted must run on what was given: refuse parameters that JSON would change."""
+        lost = [(path, "must be a finite number") for path in non_finite(params, "params")]
+        if lost:
+            raise field_error(lost)
+        try:
+            same = self.params_model.model_validate_json(kept) == model
+        except ValidationError:
+            same = False
+        if not same:
+            raise field_error([("params", "cannot be kept as JSON and read again unchanged")])
 
     def run(self, params: bytes, progress: Progress) -> bytes:
         """Run the function on stored parameters and return its result as JSON.

@@ -39,12 +39,15 @@ from penstock.core.catalog import Catalog
 from penstock.core.errors import FailureCode, PenstockError
 from penstock.core.job import JobProgress
 from penstock.core.progress import DoNotRetry, JobCancelled, Progress, SoftTimeout
+from penstock.core.text import described, encodable
+from penstock.core.units import readable_size
 from penstock.executors.frames import Frames, frame
 from penstock.executors.system import ignore_interrupts, name_process, prefer_as_victim
 
 PROGRESS_INTERVAL_S = 0.1
 MAX_DETAIL = 16_000
 MAX_LINE = 4_000
+MAX_RESULT = 64 * 2**20
 
 _decoder = msgspec.msgpack.Decoder(Batch | CancelRun | Recall)
 
@@ -54,10 +57,10 @@ def main(line: socket.socket, catalog: Catalog) -> None:
     name_process("penstock-slot")
     ignore_interrupts()
     prefer_as_victim()
-    Slot(line, catalog).serve()
+    Runner(line, catalog).serve()
 
 
-class Slot:
+class Runner:
     """Runs attempts and answers for each exactly once, unless it dies."""
 
     def __init__(self, line: socket.socket, catalog: Catalog) -> None:
@@ -139,11 +142,13 @@ class Slot:
             )
             with _threads(run.threads), self._interrupts(run.timeout_ms):
                 progress.check()
-                result = task.run(run.params, progress)
+                result = _bounded(task.run(run.params, progress))
             return Done(run.token, result, _microseconds_since(began))
         except BaseException as raised:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the task's too
             return _fault(run, raised, _microseconds_since(began))
         finally:
+            if run.timeout_ms is not None:
+                signal.setitimer(signal.ITIMER_REAL, 0)
             self._cancelled.discard(run.token)
             sys.stdout.flush()
             sys.stderr.flush()
@@ -151,7 +156,7 @@ class Slot:
 
     @contextlib.contextmanager
     def _interrupts(self, timeout_ms: int | None) -> Iterator[None]:
-        """Only in here may a signal raise; an answer that is being made or sent is left alone."""
+        """Only in here may a signal raise, and only one; an answer being made or sent is left alone."""
         try:
             self._interruptible = True
             if timeout_ms is not None:
@@ -159,8 +164,6 @@ class Slot:
             yield
         finally:
             self._interruptible = False
-            if timeout_ms is not None:
-                signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         self._interrupt(SoftTimeout())
@@ -176,6 +179,7 @@ class Slot:
         if self._reporting:
             self._postponed = reason
         elif self._interruptible:
+            self._interruptible = False  # even if it falls on the way in or out of `_interrupts`
             raise reason
 
     def _report(self, message: Note | Line) -> None:
@@ -188,8 +192,8 @@ class Slot:
         finally:
             self._reporting = False
         reason, self._postponed = self._postponed, None
-        if reason is not None and self._interruptible:
-            raise reason
+        if reason is not None:
+            self._interrupt(reason)
 
     def _note(self, progress: JobProgress) -> None:
         now = time.monotonic()
@@ -199,7 +203,7 @@ class Slot:
 
     def _say(self, stream: str, text: str) -> None:
         if self._current is not None:
-            self._report(Line(self._current.token, stream, text[:MAX_LINE]))
+            self._report(Line(self._current.token, stream, encodable(text[:MAX_LINE])))
 
 
 def _threads(count: int) -> contextlib.AbstractContextManager[Any]:
@@ -207,12 +211,19 @@ def _threads(count: int) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if count == 1 else threadpool_limits(count)
 
 
+def _bounded(result: bytes) -> bytes:
+    if len(result) > MAX_RESULT:
+        found, limit = readable_size(len(result)), readable_size(MAX_RESULT)
+        raise DoNotRetry(f"the result has {found}, the limit is {limit}; store it elsewhere and return where")
+    return result
+
+
 def _microseconds_since(began: int) -> int:
     return (time.perf_counter_ns() - began) // 1000
 
 
 def _fault(run: Run, raised: BaseException, elapsed_us: int) -> Fault:
-    said = f"{type(raised).__name__}: {raised}" if str(raised) else type(raised).__name__
+    said = described(raised)
     code, message, permanent = FailureCode.TASK_ERROR, said, False
     match raised:
         case JobCancelled():
@@ -222,7 +233,7 @@ def _fault(run: Run, raised: BaseException, elapsed_us: int) -> Fault:
         case MemoryError():
             code = FailureCode.OUT_OF_MEMORY
         case DoNotRetry():
-            message, permanent = str(raised) or said, True
+            message, permanent = said.removeprefix("DoNotRetry: "), True
         case PenstockError():
             message = raised.message
     return Fault(run.token, code, message[:MAX_LINE], _traceback(raised), permanent, elapsed_us)
@@ -235,7 +246,7 @@ def _traceback(raised: BaseException) -> str:
         ("penstock.core", "penstock.executors")
     ):
         frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(raised), raised, frames))
+    text = encodable("".join(traceback.format_exception(type(raised), raised, frames)))
     return text if len(text) <= MAX_DETAIL else "…" + text[-MAX_DETAIL:]
 
 

@@ -18,7 +18,7 @@ from penstock.core.attempt import Batch, CancelRun, FromChild, Recall, Run
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.executors.frames import Frames, frame
 from penstock.executors.system import SINGLE_THREADED
-from penstock.executors.zygote import Ended, Forked, FromZygote, Loaded, NotLoaded
+from penstock.executors.zygote import Ended, Forked, FromZygote, Loaded, NotForked, NotLoaded
 from penstock.ports import Exit
 
 LAST_WORDS_S = 0.2
@@ -64,7 +64,14 @@ class ProcessExecutor:
         await self._loaded
 
     async def spawn(self, on_message: OnMessage, on_exit: OnExit) -> "ProcessChild":
-        """Fork a child; raises INTERNAL_ERROR if the zygote dies meanwhile."""
+        """Fork a child; raises INTERNAL_ERROR if that cannot be done now."""
+        try:
+            return await self._spawn(on_message, on_exit)
+        except OSError as failed:
+            message = f"cannot start a child: {failed.strerror}"
+            raise PenstockError(ErrorCode.INTERNAL_ERROR, message) from failed
+
+    async def _spawn(self, on_message: OnMessage, on_exit: OnExit) -> "ProcessChild":
         async with self._starting:
             if self._office is None:
                 await self.start()
@@ -96,9 +103,10 @@ class ProcessExecutor:
         return forked
 
     async def stop(self) -> None:
-        """Close the zygote's line, at which it kills what is left; reap it."""
+        """Kill what is left, end the zygote, and reap it."""
         self._lose_zygote()
         if self._zygote is not None:
+            self._zygote.kill()  # its children were killed already; it may still be importing
             await asyncio.to_thread(self._zygote.wait)
 
     def _hear(self) -> None:
@@ -125,6 +133,10 @@ class ProcessExecutor:
                 asked = self._asked.popleft()
                 if not asked.done():
                     asked.set_result(pid)
+            case NotForked(message=text):
+                asked = self._asked.popleft()
+                if not asked.done():
+                    asked.set_exception(PenstockError(ErrorCode.INTERNAL_ERROR, text))
             case Ended(pid=pid, status=status, max_rss=max_rss):
                 self._end(pid, Exit(status=status, max_rss=max_rss))
 

@@ -42,6 +42,12 @@ class Forked(msgspec.Struct, frozen=True, tag=True):
     pid: int
 
 
+class NotForked(msgspec.Struct, frozen=True, tag=True):
+    """The other answer to a request: the system had no room for another process."""
+
+    message: str
+
+
 class Ended(msgspec.Struct, frozen=True, tag=True):
     """A child ended: exit code, or minus the signal; peak resident memory in bytes."""
 
@@ -50,7 +56,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     max_rss: int
 
 
-FromZygote = Loaded | NotLoaded | Forked | Ended
+FromZygote = Loaded | NotLoaded | Forked | NotForked | Ended
 
 
 def main() -> None:
@@ -110,7 +116,12 @@ class Zygote:
         if not request:
             return False
         line = socket.socket(fileno=descriptors[0])
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as failed:
+            line.close()
+            self._office.sendall(frame(NotForked(f"cannot start a process: {failed.strerror}")))
+            return True
         if pid == 0:
             self._become_child(line)
         line.close()
@@ -129,7 +140,9 @@ class Zygote:
             child.main(line, self._catalog)
             status = 0
         except BaseException:  # noqa: BLE001 - nothing may unwind into the zygote's loop
-            traceback.print_exc()
+            traceback.print_exc(
+                file=sys.__stderr__
+            )  # the child has put lines to its supervisor in place of stderr
         finally:
             os._exit(status)
 

@@ -189,7 +189,8 @@ class Desk:
 
 async def _within(ended: asyncio.Event, wait_s: float) -> None:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(ended.wait(), wait_s)
+        async with asyncio.timeout(wait_s):
+            await ended.wait()
 
 
 def _params(task: AnyTask, submission: Submission) -> bytes:

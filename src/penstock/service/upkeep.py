@@ -38,6 +38,8 @@ class Upkeep:
                     await self.trim()
             except PenstockError as failed:
                 self._log.warning("upkeep put off", error=failed.message)
+            except Exception:  # noqa: BLE001 - a worker that no longer looks after the dead would look well
+                self._log.exception("upkeep failed")
 
     async def trim(self) -> None:
         """Forget in bounded steps, so that no other verb waits long, until nothing is left to forget."""

@@ -6,7 +6,14 @@ from typing import Literal
 
 import structlog
 
+from penstock.core.text import printable
+
 LogFormat = Literal["auto", "json", "console"]
+
+
+def _safe(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Clients and tasks choose some of these values; a terminal must not obey them."""
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def configure(form: LogFormat = "auto", level: str = "info") -> None:
@@ -23,6 +30,7 @@ def configure(form: LogFormat = "auto", level: str = "info") -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        *((_safe,) if readable else ()),
     ]
     structlog.configure(
         processors=[*shared, renderer],

@@ -6,7 +6,11 @@ from penstock.core.lifecycle import Claim
 from penstock.ports import Held
 
 MAX_LINES = 50
-"""Log lines of one attempt that one renewal carries; a task that prints more loses the oldest."""
+MAX_CHARACTERS = 8_000
+"""What of an attempt's log one renewal carries; a task that prints more loses the oldest lines.
+
+Otherwise a task that prints in a loop would fill the disk with its events.
+"""
 
 
 class Holding:
@@ -24,6 +28,7 @@ class Holding:
         self.cancelled = False
         self._progress: JobProgress | None = None
         self._lines: list[str] = []
+        self._characters = 0
 
     @property
     def token(self) -> int:
@@ -50,7 +55,9 @@ class Holding:
     def add_line(self, text: str) -> None:
         """Keep a line for the next renewal."""
         self._lines.append(text)
-        del self._lines[:-MAX_LINES]
+        self._characters += len(text)
+        while len(self._lines) > MAX_LINES or self._characters > MAX_CHARACTERS:
+            self._characters -= len(self._lines.pop(0))
 
     @property
     def talking(self) -> bool:
@@ -71,4 +78,6 @@ class Holding:
         if self._progress is report.progress:
             self._progress = None
         if report.lines:
-            del self._lines[: len(report.lines)]
+            said = set(map(id, report.lines))
+            self._lines = [line for line in self._lines if id(line) not in said]
+            self._characters = sum(map(len, self._lines))

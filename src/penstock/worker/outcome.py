@@ -7,7 +7,7 @@ import msgspec
 from penstock.core.attempt import Done, Fault
 from penstock.core.errors import FailureCode
 from penstock.core.job import JobError
-from penstock.core.lifecycle import Cancelled, Failed, Outcome, Succeeded
+from penstock.core.lifecycle import Cancelled, Failed, Lost, Outcome, Succeeded
 from penstock.core.units import readable_size
 from penstock.ports import Exit
 
@@ -26,6 +26,8 @@ def died(how: Exit, memory_limit: int) -> Outcome:
 
     A SIGKILL from elsewhere at a size beyond the limit (bytes) is the kernel running out of memory.
     """
+    if how.status is None:
+        return Lost("a worker whose processes vanished together")
     if how.status == -signal.SIGKILL and how.max_rss > memory_limit:
         grown = f"{readable_size(how.max_rss)} > limit {readable_size(memory_limit)}"
         return failed(FailureCode.OUT_OF_MEMORY, grown)
@@ -37,9 +39,7 @@ def failed(code: FailureCode, message: str) -> Failed:
     return Failed(JobError(code, message))
 
 
-def _cause(status: int | None) -> str:
-    if status is None:
-        return "vanished"
+def _cause(status: int) -> str:
     if status >= 0:
         return f"exited with status {status} before the task returned"
     try:

@@ -15,9 +15,13 @@ class SlotPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """``slots`` attempts at a time from ``queues``; a stopping worker lets them finish for ``drain_s``."""
+    """``slots`` attempts at a time from ``queues``; a stopping worker lets them finish for ``drain_s``.
+
+    The lease is renewed every ``renew_s``.
+    """
 
     slots: int
     queues: tuple[str, ...]
     drain_s: float
+    renew_s: float = 1.0
     slot: SlotPolicy

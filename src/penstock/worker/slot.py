@@ -32,7 +32,7 @@ TINY_MS = 10.0
 """Attempts shorter than this count by their length towards recycling, longer ones count as one."""
 
 
-class Office(Protocol):
+class Reports(Protocol):
     """What a slot tells its supervisor."""
 
     def finished(self, holding: Holding, outcome: Outcome, elapsed_ms: float) -> None:
@@ -55,11 +55,11 @@ class Slot:
     """A place in which one attempt runs at a time."""
 
     def __init__(
-        self, number: int, executor: Executor, office: Office, pace: Pace, policy: SlotPolicy
+        self, number: int, executor: Executor, reports: Reports, pace: Pace, policy: SlotPolicy
     ) -> None:
         self.number = number
         self._executor = executor
-        self._office = office
+        self._reports = reports
         self._pace = pace
         self._policy = policy
         self._child: Child | None = None
@@ -237,15 +237,15 @@ class Slot:
                 self._answered(token, message)
             case Note(token=token, progress=progress):
                 if token in self._given:
-                    self._office.noted(self._given[token], progress)
+                    self._reports.noted(self._given[token], progress)
             case Line(token=token, stream=stream, text=text):
                 if token in self._given:
-                    self._office.logged(self._given[token], stream, text)
+                    self._reports.logged(self._given[token], stream, text)
             case Recalled(tokens=tokens):
                 self._recalled = False
                 back = self._take_back(tokens)
                 self._swap_if_empty()
-                self._office.returned(back)
+                self._reports.returned(back)
 
     def _take_back(self, tokens: Iterable[int]) -> list[Holding]:
         back = [self._given.pop(token) for token in tokens if token in self._given]
@@ -263,7 +263,7 @@ class Slot:
         self._begin_head()
         self._drop_timers(token)
         self._recycle_if_due(elapsed_ms)
-        self._office.finished(holding, said(answer), elapsed_ms)
+        self._reports.finished(holding, said(answer), elapsed_ms)
 
     def _drop_timers(self, token: int) -> None:
         for timer in self._timers.pop(token, ()):
@@ -311,9 +311,9 @@ class Slot:
         ending, self._ending = self._ending, None
         self._empty()
         if given:
-            self._office.returned(given[1:])
-            self._office.finished(given[0], self._fate(given[0], ending, how), elapsed_ms)
-        self._office.child_ended(self, idle=not given)
+            self._reports.returned(given[1:])
+            self._reports.finished(given[0], self._fate(given[0], ending, how), elapsed_ms)
+        self._reports.child_ended(self, idle=not given)
 
     def _fate(self, holding: Holding, ending: tuple[int, Outcome] | None, how: Exit) -> Outcome:
         """How the attempt ended with which the child died."""

@@ -26,9 +26,8 @@ from penstock.worker.pace import Pace
 from penstock.worker.policy import WorkerPolicy
 from penstock.worker.slot import Slot
 
-RENEW_S = 1.0
 REPORT_S = 0.25
-"""The lease is renewed every `RENEW_S`, or `REPORT_S` after a task said something."""
+"""What tasks say is published at most this often; otherwise the lease is renewed every second."""
 
 PATROL_S = 0.05
 CLAIM_WAIT_S = 30.0
@@ -72,13 +71,9 @@ class Supervisor:
 
     async def run(self) -> None:
         """Start the slots, work until `stop`, drain, and leave."""
-        await self._executor.start()
-        await asyncio.gather(*(self._restart(slot, 0) for slot in self._slots))
-        await self._persist(self._renew)
-        self._log.info(
-            "connected, waiting for jobs", slots=len(self._slots), queues=list(self._policy.queues)
-        )
         try:
+            if not await self._started():
+                return
             async with asyncio.TaskGroup() as loops:
                 claiming = loops.create_task(self._claiming())
                 others = [
@@ -86,6 +81,7 @@ class Supervisor:
                 ]
                 await self._stopping.wait()
                 claiming.cancel()
+                await asyncio.wait({claiming})  # what it was just given is released below
                 await self._drain()
                 for loop in others:
                     loop.cancel()
@@ -96,6 +92,27 @@ class Supervisor:
         await self._leave()
         self._journal.flush()
         self._log.info("stopped")
+
+    async def _started(self) -> bool:
+        """Whether the slots are up and the broker knows of this worker; False if it is to stop first."""
+        starting = asyncio.create_task(self._start())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+            return False
+        await starting
+        return True
+
+    async def _start(self) -> None:
+        await self._executor.start()
+        await asyncio.gather(*(self._restart(slot, 0) for slot in self._slots))
+        await self._persist(self._renew)
+        self._log.info(
+            "connected, waiting for jobs", slots=len(self._slots), queues=list(self._policy.queues)
+        )
 
     # The four loops
 
@@ -114,11 +131,18 @@ class Supervisor:
 
     async def _renewing(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._said.wait(), RENEW_S)
-                await asyncio.sleep(REPORT_S)
+            await self._pause()
             self._said.clear()
             await self._persist(self._renew)
+
+    async def _pause(self) -> None:
+        """Until the next renewal: sooner if something was said, never later than the lease allows."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._policy.renew_s):
+                await self._said.wait()
+        await asyncio.sleep(max(0.0, began + min(REPORT_S, self._policy.renew_s) - loop.time()))
 
     async def _settling(self) -> None:
         while True:
@@ -225,7 +249,7 @@ class Supervisor:
         self._outbox.append(settlement(holding.claim, outcome, random.random()))  # noqa: S311 - jitter
         self._mail.set()
 
-    # What the slots tell (`slot.Office`)
+    # What the slots tell (`slot.Reports`)
 
     def finished(self, holding: Holding, outcome: Outcome, elapsed_ms: float) -> None:
         """Settle it and make use of the room."""
@@ -300,7 +324,8 @@ class Supervisor:
         while not reached() and loop.time() < deadline and (patient or not self._hurry.is_set()):
             self._room.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._room.wait(), PATROL_S)
+                async with asyncio.timeout(PATROL_S):
+                    await self._room.wait()
 
     async def _leave(self) -> None:
         try:

@@ -77,8 +77,10 @@ async def run_one(broker: Broker, outcome: Outcome = DONE, **changes: Any) -> Jo
 async def feed(broker: Broker, after: str = "", limit: int = 1000) -> list[Event]:
     """Every event after this id that has happened so far."""
     found: list[Event] = []
-    while page := await broker.events(found[-1].id if found else after, 0, limit):
+    while page := await broker.events(after, 0, limit):
+        assert page[0].id != after, "what came before is not told again"
         found += page
+        after = page[-1].id
     return found
 
 

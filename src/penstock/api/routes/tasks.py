@@ -64,7 +64,7 @@ def _typed_submit(office: Office, task: AnyTask) -> Callable[..., Awaitable[Resp
         options: Annotated[QueryOptions, Query()],
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
-        given = params.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
+        given = params.model_dump(exclude_unset=True, by_alias=True, round_trip=True)  # type: ignore[attr-defined]
         chosen = options.model_dump(exclude_unset=True, exclude={"wait"})
         submission = Submission(task=task.name, params=given, **chosen)
         return await accept(office, request, submission, options.wait, idempotency_key)

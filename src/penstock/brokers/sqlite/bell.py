@@ -68,7 +68,8 @@ class Bell:
         self._waiting.add(waiting)
         try:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(waiting, min(timeout_s, PATIENCE_S))
+                async with asyncio.timeout(min(timeout_s, PATIENCE_S)):
+                    await waiting
         finally:
             self._waiting.discard(waiting)
 

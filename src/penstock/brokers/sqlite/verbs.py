@@ -36,7 +36,7 @@ def prepare(tx: Transaction) -> None:
         message = (
             f"the broker's file has schema {found}, made by a newer Penstock; this one knows {SCHEMA_VERSION}"
         )
-        raise PenstockError(ErrorCode.CONFLICT, message)
+        raise PenstockError(ErrorCode.INVALID_REQUEST, message)
     script = files(__package__).joinpath("schema.sql").read_text()
     lines = [line for line in script.splitlines() if not line.startswith("--")]
     for statement in "\n".join(lines).split(";"):  # executescript would commit the transaction

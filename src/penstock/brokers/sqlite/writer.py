@@ -108,7 +108,8 @@ class Writer:
         A step that is not lasting survives the death of any process, but a power cut may undo it.
 
         Raises BROKER_UNAVAILABLE if the database could not be had within ``timeout_s``; the step
-        has then not happened and never will.
+        has then not happened and never will. The same holds for a caller that is cancelled; once the
+        step has begun, its answer comes all the same.
         """
         if not self._open:
             raise broker_unavailable("the database is not open")
@@ -118,8 +119,10 @@ class Writer:
         try:
             return await waiting.future
         except asyncio.CancelledError:
-            self._abandon(waiting)
-            raise
+            if self._abandon(waiting):
+                raise
+            # It has begun, so it will happen: the caller must learn what it now holds.
+            return await waiting.future
         finally:
             timer.cancel()
 
@@ -168,11 +171,21 @@ class Writer:
             connection.execute("COMMIT")
             rings = transaction.rings
         except sqlite3.Error as failed:
-            if self._connection is not None and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._roll_back()
             answers = [(waiting, None, unavailable("the database refused", failed)) for waiting in group]
         _deliver(answers)
         return rings, last
+
+    def _roll_back(self) -> None:
+        """Undo the transaction; a connection that cannot even do that is replaced."""
+        if self._connection is None:
+            return
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._connection.close()
+            self._connection, self._set = None, ""
 
     def _begin(self, first: _Waiting[Any]) -> sqlite3.Connection:
         """Connect if need be and begin, for as long as ``first`` waits for a program that holds the file.
@@ -238,6 +251,8 @@ def _attempt(transaction: Transaction, step: Step[Answer]) -> tuple[Answer | Non
 
 
 def _store_depths(transaction: Transaction) -> None:
+    if not transaction.depths:
+        return
     transaction.connection.executemany(
         "INSERT INTO depths (queue, state, jobs) VALUES (?, ?, ?)"
         " ON CONFLICT (queue, state) DO UPDATE SET jobs = jobs + excluded.jobs",

@@ -97,7 +97,8 @@ def _report(findings: list[Finding], *, as_json: bool) -> None:
         show.as_json([{"check": check, "ok": ok, "finding": said} for check, ok, said in findings])
     else:
         rows = (
-            (check, "[green]ok[/green]" if ok else "[red]look[/red]", said) for check, ok, said in findings
+            (check, show.styled("[green]ok[/green]" if ok else "[red]look[/red]"), said)
+            for check, ok, said in findings
         )
         show.table(("check", "", "finding"), rows, "nothing was checked")
     if not all(ok for _, ok, _ in findings):

@@ -41,7 +41,7 @@ def command() -> typer.Typer:
     return app
 
 
-def _row(job: JobView) -> tuple[str, ...]:
+def _row(job: JobView) -> tuple[object, ...]:
     remark = (
         job.error.code
         if job.error
@@ -50,4 +50,12 @@ def _row(job: JobView) -> tuple[str, ...]:
         else ""
     )
     attempt = f"{job.attempt}/{job.max_attempts}"
-    return (job.id, job.task, show.state(job), attempt, show.duration(job), job.created_at, remark)
+    return (
+        job.id,
+        job.task,
+        show.styled(show.state(job)),
+        attempt,
+        show.duration(job),
+        job.created_at,
+        remark,
+    )

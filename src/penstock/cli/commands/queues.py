@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from penstock.cli import show
 from penstock.cli.run import Json, Url, with_client
@@ -49,5 +50,5 @@ def command() -> typer.Typer:
     return app
 
 
-def _paused(queue: dict[str, object]) -> str:
-    return "[yellow]paused[/yellow]" if queue["paused"] else ""
+def _paused(queue: dict[str, object]) -> Text:
+    return show.styled("[yellow]paused[/yellow]" if queue["paused"] else "")

@@ -1,6 +1,7 @@
 """``penstock workers``."""
 
 import typer
+from rich.text import Text
 
 from penstock.cli import show
 from penstock.cli.run import Json, Url, with_client
@@ -40,7 +41,7 @@ def command() -> typer.Typer:
     return app
 
 
-def _condition(worker: dict[str, object]) -> str:
+def _condition(worker: dict[str, object]) -> Text:
     if not worker["live"]:
-        return "[red]lost[/red]"
-    return "[yellow]draining[/yellow]" if worker["draining"] else "[green]live[/green]"
+        return show.styled("[red]lost[/red]")
+    return show.styled("[yellow]draining[/yellow]" if worker["draining"] else "[green]live[/green]")
