@@ -117,7 +117,7 @@ class Writer:
         self._queue.put(waiting)
         timer = waiting.loop.call_later(timeout_s, self._give_up, waiting)
         try:
-            return await waiting.future
+            return await asyncio.shield(waiting.future)
         except asyncio.CancelledError:
             if self._abandon(waiting):
                 raise
