@@ -4,17 +4,13 @@
 When a test fails, the logs of the nodes that run are part of its report.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests share the folder `support`
-pytest.register_assert_rewrite("support")
-
-from support.node import Node, live  # noqa: E402 - needs the path above
+from support.node import Node, live
 
 LOG_TAIL = 20_000
 

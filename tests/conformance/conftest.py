@@ -4,19 +4,14 @@
 ``backend`` opens more.
 """
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from kit.backends import BACKENDS, Backend
+from kit.time import ManualClock
 
-sys.path.insert(0, str(Path(__file__).parent))  # the tests share the package `kit`
-pytest.register_assert_rewrite("kit")
-
-from kit.backends import BACKENDS, Backend  # noqa: E402 - needs the path above
-from kit.time import ManualClock  # noqa: E402
-
-from penstock.ports import Broker, BrokerOptions  # noqa: E402
+from penstock.ports import Broker, BrokerOptions
 
 OPTIONS = BrokerOptions(lease_ms=5_000, timeout_s=10.0, keep_jobs_ms=600_000, keep_events_ms=300_000)
 

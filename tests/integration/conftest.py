@@ -6,7 +6,6 @@ decides what happens when. ``open_house`` opens one with other tasks or settings
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,17 +15,14 @@ import httpx
 import msgspec
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests share the folder `support`
-pytest.register_assert_rewrite("support")
-
-from penstock.app.api import make_api  # noqa: E402 - after the path above
-from penstock.brokers.sqlite import connect  # noqa: E402
-from penstock.core.catalog import AnyTask, Catalog, load  # noqa: E402
-from penstock.core.clock import system_clock  # noqa: E402
-from penstock.core.job import JobProgress, WorkerInfo  # noqa: E402
-from penstock.core.lifecycle import Claim, Outcome, Succeeded, settlement  # noqa: E402
-from penstock.ports import Broker, BrokerOptions, Held  # noqa: E402
-from penstock.settings import Settings  # noqa: E402
+from penstock.app.api import make_api
+from penstock.brokers.sqlite import connect
+from penstock.core.catalog import AnyTask, Catalog, load
+from penstock.core.clock import system_clock
+from penstock.core.job import JobProgress, WorkerInfo
+from penstock.core.lifecycle import Claim, Outcome, Succeeded, settlement
+from penstock.ports import Broker, BrokerOptions, Held
+from penstock.settings import Settings
 
 HAZARDOUS = Path(__file__).parents[1] / "support" / "hazardous.py"
 PATIENCE_S = 20.0

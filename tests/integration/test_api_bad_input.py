@@ -97,6 +97,7 @@ SUBMISSIONS = [
     (loss(macro={"unemployment": "high"}), INVALID, "params.macro.unemployment"),
     (loss(macro={"surprise": 1}), INVALID, "params.macro.surprise"),
     ('{"task": "credit_loss", "params": {}}', INVALID, "params.load"),
+    ('{"task": "anything", "params": {"payload": [1, {"a": NaN}]}}', INVALID, "params.payload[1].a"),
     ('{"task": "credit_loss", "params": {"load": ' + HUGE + "}}", REFUSED, None),
     ('{"task": "credit_loss", "params": {"load": ' + deep(100) + "}}", INVALID, "params.load"),
     ('{"task": "credit_loss", "params": ' + deep(100_000) + "}", REFUSED, None),

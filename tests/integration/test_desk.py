@@ -61,6 +61,19 @@ async def test_no_end_is_missed_while_jobs_come_and_go(house, desk):
     assert (await desk.stats()).states["succeeded"] == rounds * at_once
 
 
+async def test_job_that_ends_while_the_desk_begins_to_listen_is_not_waited_for(house, desk, monkeypatch):
+    job = (await desk.submit(submission(queue="default"))).job
+    head = desk._broker.head
+
+    async def head_after_the_end():
+        await house.hands.work()
+        return await head()
+
+    monkeypatch.setattr(desk._broker, "head", head_after_the_end)
+    async with asyncio.timeout(PATIENCE_S / 2):
+        assert (await desk.get(job.id, PATIENCE_S)).state is State.SUCCEEDED
+
+
 @pytest.mark.slow
 async def test_submissions_that_wait_all_get_their_own_answer(house, desk):
     count = 200

@@ -241,8 +241,10 @@ async def test_sigterm_between_attempts_or_from_elsewhere_stops_nothing(child):
 
 async def test_cancels_that_cross_the_end_of_an_attempt_leave_the_child_alive(child):
     """The signal may fall before, into or after the making and sending of the answer."""
-    for turn in range(60):
-        token = child.send("nap", seconds=turn % 6 / 1000)
+    for turn in range(40):
+        token = child.send("deep")
+        if turn % 2:
+            child.child.terminate()
         child.child.cancel(token)
         while not child.of(Done | Fault, token) and not child.ends:
             child.child.terminate()
@@ -292,15 +294,23 @@ async def test_what_a_task_started_ends_with_its_child(executor, end):
     await eventually(lambda: not alive(left))
 
 
-async def test_a_process_left_behind_does_not_hide_the_end(executor):
+@pytest.mark.parametrize("escape", [False, True])
+async def test_a_process_left_behind_does_not_hide_the_end(executor, escape):
     """It holds the line open, so the line's end cannot be waited for."""
     heard = await spawn(executor)
-    left = await heard.result(heard.send("forks"))
-    began = time.monotonic()
-    os.kill(heard.pid, signal.SIGKILL)
-    assert (await heard.ended()).status == -signal.SIGKILL
-    assert time.monotonic() - began < NOTICED_S
-    await eventually(lambda: not alive(left))
+    left = await heard.result(heard.send("forks", escape=escape))
+    try:
+        if escape:
+            await eventually(lambda: os.getsid(left) == left, what="it is out of reach")
+        began = time.monotonic()
+        os.kill(heard.pid, signal.SIGKILL)
+        assert (await heard.ended()).status == -signal.SIGKILL
+        assert time.monotonic() - began < NOTICED_S
+        if not escape:
+            await eventually(lambda: not alive(left))
+    finally:
+        if alive(left):
+            os.kill(left, signal.SIGKILL)
 
 
 async def test_a_closed_child_finishes_what_it_has_and_leaves(executor):
@@ -335,6 +345,18 @@ async def test_a_killed_zygote_takes_its_children_along_and_the_next_child_gets_
     assert not psutil.pid_exists(zygote), "it was reaped"
     await executor.stop()
     await eventually(lambda: not any(map(alive, [heard.pid, other.pid, executor._zygote.pid])))
+
+
+async def test_a_child_does_not_outlive_its_zygote_even_if_nobody_is_left_to_kill_it():
+    """As when the system, short of memory, ends a worker and its zygote in one go."""
+    executor = ProcessExecutor([HAZARDOUS])
+    await executor.start()
+    heard = await spawn(executor)
+    heard.send("nap", seconds=60)
+    asyncio.get_running_loop().remove_reader(executor._office)
+    os.kill(executor._zygote.pid, signal.SIGKILL)
+    await eventually(lambda: not alive(heard.pid))
+    await executor.stop()
 
 
 async def test_a_supervisor_that_dies_with_messages_unread_leaves_nothing_behind():

@@ -115,6 +115,23 @@ def deaf(mark: str = "") -> int:
     return sum(range(10**15))
 
 
+def _down(levels: int) -> None:
+    if levels:
+        _further(levels - 1)
+    else:
+        time.sleep(60)
+
+
+def _further(levels: int) -> None:
+    _down(levels)
+
+
+@task(retries=0)
+def deep(levels: int = 300) -> None:
+    """Waits at the bottom of a recursion, so that its traceback takes a while to write."""
+    _down(levels)
+
+
 @task(retries=0)
 def crunch(seconds: float = 60.0, mark: str = "") -> float:
     """Long numpy calls that never look at a flag."""
@@ -177,7 +194,8 @@ def chatters(seconds: float, others: int, progress: Progress) -> int:
     try:
         count = 0
         while time.monotonic() < over:
-            progress.update(1.0, "y" * 3_000)
+            # More than the line takes at once, so that a signal falls into the middle of it.
+            progress.update(1.0, "y" * 600_000)
             print("z" * 100)  # noqa: T201
             count += 1
         return count
@@ -199,10 +217,15 @@ def spawns(seconds: float = 60.0, stay: float = 0.0, mark: str = "") -> int:
 
 
 @task(retries=0)
-def forks(seconds: float = 60.0) -> int:
-    """Leaves a copy of its own process behind, which holds everything open that this one had open."""
+def forks(escape: bool, seconds: float = 60.0) -> int:
+    """Leaves a copy of its own process behind, which holds everything open that this one had open.
+
+    One that escapes is in no group that a worker knows of.
+    """
     left = os.fork()
     if left == 0:
+        if escape:
+            os.setsid()
         time.sleep(seconds)
         os._exit(0)
     return left

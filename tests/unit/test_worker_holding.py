@@ -39,6 +39,26 @@ def test_what_comes_while_a_report_is_on_its_way_is_kept():
     assert held.report().lines == ("two",)
 
 
+def test_equal_lines_are_not_taken_for_one_another():
+    held = holding()
+    held.add_line(".")
+    report = held.report()
+    held.add_line(".")
+    held.reported(report)
+    assert held.report().lines == (".",)
+
+
+def test_a_flood_between_a_report_and_its_arrival_loses_only_its_beginning():
+    held = holding()
+    for number in range(40):
+        held.add_line(f"early {number}")
+    report = held.report()
+    for number in range(30):
+        held.add_line(f"late {number}")
+    held.reported(report)
+    assert held.report().lines == tuple(f"late {number}" for number in range(30))
+
+
 def test_a_report_that_did_not_arrive_is_made_again():
     held = holding()
     held.add_line("one")

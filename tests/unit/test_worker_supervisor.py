@@ -70,6 +70,14 @@ async def test_what_comes_back_while_stopping_is_given_back_uncharged(supervisor
     assert posted(supervisor) == {1: (State.QUEUED, 0), 2: (State.QUEUED, 0)}
 
 
+async def test_a_drain_calls_back_at_once_what_waits_in_children(supervisor, monkeypatch):
+    recalled = []
+    monkeypatch.setattr(supervisor._slots[0], "recall", lambda: recalled.append("now"))
+    supervisor.stop()
+    await supervisor._drain()
+    assert recalled == ["now"]
+
+
 async def test_what_no_slot_takes_is_soon_given_back_uncharged(supervisor):
     supervisor._receive(claims(1))
     since = supervisor._local[0].since

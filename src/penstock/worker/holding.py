@@ -1,5 +1,7 @@
 """A claim in the hands of this worker, from the moment it is given until its settlement is accepted."""
 
+from collections import deque
+
 from penstock.core.attempt import Run
 from penstock.core.job import JobProgress
 from penstock.core.lifecycle import Claim
@@ -27,8 +29,10 @@ class Holding:
         self.unwanted = False
         self.cancelled = False
         self._progress: JobProgress | None = None
-        self._lines: list[str] = []
+        self._lines: deque[str] = deque()
         self._characters = 0
+        self._dropped = 0
+        self._told = 0
 
     @property
     def token(self) -> int:
@@ -57,7 +61,11 @@ class Holding:
         self._lines.append(text)
         self._characters += len(text)
         while len(self._lines) > MAX_LINES or self._characters > MAX_CHARACTERS:
-            self._characters -= len(self._lines.pop(0))
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._characters -= len(self._lines.popleft())
+        self._dropped += 1
 
     @property
     def talking(self) -> bool:
@@ -66,6 +74,7 @@ class Holding:
 
     def report(self) -> Held:
         """What the next renewal says of it; call `reported` once that has arrived."""
+        self._told = self._dropped + len(self._lines)
         return Held(
             job_id=self.claim.spec.id,
             token=self.claim.token,
@@ -77,7 +86,5 @@ class Holding:
         """Forget what was published, keep what came meanwhile."""
         if self._progress is report.progress:
             self._progress = None
-        if report.lines:
-            said = set(map(id, report.lines))
-            self._lines = [line for line in self._lines if id(line) not in said]
-            self._characters = sum(map(len, self._lines))
+        while self._dropped < self._told:
+            self._drop_oldest()
