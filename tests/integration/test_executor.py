@@ -239,17 +239,18 @@ async def test_sigterm_between_attempts_or_from_elsewhere_stops_nothing(child):
     assert [answer.token for answer in child.of(Done)] == sent
 
 
-async def test_cancels_that_cross_the_end_of_an_attempt_leave_the_child_alive(child):
-    """The signal may fall before, into or after the making and sending of the answer."""
-    for turn in range(40):
-        token = child.send("deep")
-        if turn % 2:
-            child.child.terminate()
+async def test_cancels_that_cross_the_end_of_an_attempt_leave_the_child_alive(child, tmp_path):
+    """Signals fall into the task, into the making of its answer, which takes a while, and behind it."""
+    for turn in range(30):
+        mark = tmp_path / f"mark{turn}"
+        token = child.send("deep", mark=str(mark))
+        await eventually(mark.exists)
         child.child.cancel(token)
         while not child.of(Done | Fault, token) and not child.ends:
             child.child.terminate()
             await asyncio.sleep(0)
         assert child.ends == []
+        assert child.of(Fault, token)[0].code == FailureCode.CANCELLED
     assert await child.result(child.send("pid")) == child.pid
 
 

@@ -90,8 +90,10 @@ def test_interrupt_ends_everything_with_exit_code_0(make_node):
     assert len(pids) == 6, "launcher, API, worker, zygote and two slots"
     job = node.client.submit("nap", {"seconds": 1.0})
     until(lambda: node.client.get(job.id).state == "running")
+    began = time.monotonic()
     node.process.send_signal(signal.SIGINT)
     assert node.wait() == 0
+    assert time.monotonic() - began < 20, "as long as its job, not as long as it would wait for others"
     until(lambda: all_gone(pids), what="every process is gone")
     assert not note_of(node).exists()
     assert "Traceback" not in node.log

@@ -115,21 +115,22 @@ def deaf(mark: str = "") -> int:
     return sum(range(10**15))
 
 
-def _down(levels: int) -> None:
+def _down(levels: int, mark: str) -> None:
     if levels:
-        _further(levels - 1)
+        _further(levels - 1, mark)
     else:
+        _begin(mark)
         time.sleep(60)
 
 
-def _further(levels: int) -> None:
-    _down(levels)
+def _further(levels: int, mark: str) -> None:
+    _down(levels, mark)
 
 
 @task(retries=0)
-def deep(levels: int = 300) -> None:
+def deep(levels: int = 300, mark: str = "") -> None:
     """Waits at the bottom of a recursion, so that its traceback takes a while to write."""
-    _down(levels)
+    _down(levels, mark)
 
 
 @task(retries=0)
