@@ -38,3 +38,13 @@ async def test_a_cancelled_claim_never_keeps_jobs_that_nobody_knows_of(backend: 
             known.update(claim.spec.id for claim in claiming.result())
     running = (await broker.stats()).states.get("running", 0)
     assert running == len(known)
+
+
+async def test_a_cancelled_claim_that_got_nothing_ends_at_once(backend: Backend) -> None:
+    broker = await backend.open()
+    for turn in range(60):
+        claiming = asyncio.create_task(broker.claim("w", ["default"], 1, 30.0))
+        await asyncio.wait({claiming}, timeout=(turn % 4) / 2000)
+        claiming.cancel()
+        done, _ = await asyncio.wait({claiming}, timeout=5)
+        assert done

@@ -29,7 +29,8 @@ class Upkeep:
     async def run(self) -> None:
         """Reclaim often, trim seldom; a broker that is away is tried again at the next turn."""
         turn = 0
-        while True:
+        task = asyncio.current_task()
+        while not (task and task.cancelling()):  # a verb that has begun answers even when it is cancelled
             await asyncio.sleep(RECLAIM_S * random.uniform(0.8, 1.2))  # noqa: S311 - spread over workers
             turn += 1
             try:

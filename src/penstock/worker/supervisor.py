@@ -130,7 +130,7 @@ class Supervisor:
         return await self._broker.claim(self._info.id, self._policy.queues, wanted, CLAIM_WAIT_S)
 
     async def _renewing(self) -> None:
-        while True:
+        while not _called_off():
             await self._pause()
             self._said.clear()
             await self._persist(self._renew)
@@ -145,7 +145,7 @@ class Supervisor:
         await asyncio.sleep(max(0.0, began + min(REPORT_S, self._policy.renew_s) - loop.time()))
 
     async def _settling(self) -> None:
-        while True:
+        while not _called_off():
             await self._mail.wait()
             self._mail.clear()
             # What an attempt said last can only be published while its token holds.
@@ -345,3 +345,9 @@ class Supervisor:
                 self._log.warning("broker unavailable, trying again", error=failed.message)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 pause_s = min(RETRY_CAP_S, pause_s * 2)
+
+
+def _called_off() -> bool:
+    """Whether this task was cancelled; a broker's verb that has begun answers all the same."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -111,6 +111,7 @@ class SqliteBroker:
             )
             if claims or loop.time() >= give_up:
                 return claims
+            _heed_cancel()
             await self._until_due(bell, heard, queues, give_up)
 
     async def _until_due(self, bell: Bell, heard: int, queues: Sequence[str], give_up: float) -> None:
@@ -232,3 +233,10 @@ class SqliteBroker:
         if self._reading is not None:
             self._reading.close()
             self._reading = None
+
+
+def _heed_cancel() -> None:
+    """The writer answers a begun step even to a cancelled caller, who must then not go on to wait."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
