@@ -125,8 +125,8 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Broker(Protocol):
     """Keeps jobs, leases, results and events.
 
-    Every verb raises BROKER_UNAVAILABLE (`PenstockError`) when the store cannot be reached or does
-    not answer in time; the caller may then repeat the call.
+    Every verb raises BROKER_UNAVAILABLE (`PenstockError`) when the store cannot be reached, does not
+    answer in time or was closed; what was refused so does not happen later, and may be repeated.
     """
 
     async def open(self) -> None:
@@ -138,7 +138,10 @@ class Broker(Protocol):
         ...
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
-        """Keep the jobs, one receipt each, in order. After ACCEPTED the job survives any crash."""
+        """Keep the jobs, one receipt each, in order. After ACCEPTED the job survives any crash.
+
+        An id that is known is answered like a known idempotency key: REPEATED or CONFLICT.
+        """
         ...
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
@@ -207,7 +210,7 @@ class Broker(Protocol):
     async def events(self, after: str, wait_s: float, limit: int = 1000) -> list[Event]:
         """What happened after the event with this id, oldest first; waits like `claim` for more.
 
-        ``after=""`` starts at the oldest event kept. Raises INVALID_REQUEST for an id that is none.
+        ``after=""`` starts at the oldest event kept. Raises INVALID_REQUEST for an id never given out.
         """
         ...
 
