@@ -1,10 +1,15 @@
 """What the supervisor decides between its slots and the broker, without either of them at work."""
 
+import asyncio
+
 import pytest
+from msgspec.structs import replace
 
 from penstock.core.job import JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Released
 from penstock.ports import Orders
+from penstock.service import upkeep
+from penstock.service.upkeep import Upkeep
 from penstock.worker.policy import SlotPolicy, WorkerPolicy
 from penstock.worker.supervisor import Supervisor
 
@@ -16,6 +21,45 @@ POLICY = WorkerPolicy(slots=1, queues=("default",), drain_s=1, slot=SlotPolicy(m
 async def supervisor():
     """Its one slot has no child, so what it is given stays with the supervisor."""
     return Supervisor(broker=None, executor=None, info=INFO, policy=POLICY)
+
+
+class Unmoved:
+    """A broker whose begun verb answers even when it is cancelled, as every `Broker` may."""
+
+    def __init__(self):
+        self.calls = 0
+        self.under_way = asyncio.Event()
+        self.cancelled = False
+
+    async def renew(self, *_arguments):
+        await self._verb()
+        return Orders()
+
+    async def reclaim(self, *_arguments):
+        await self._verb()
+        return []
+
+    async def retire(self, *_arguments):
+        return None
+
+    async def _verb(self):
+        self.calls += 1
+        if self.calls > 1:  # the first one lets the worker start
+            self.under_way.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled = True
+
+
+class Nothing:
+    """An executor that is never asked for a child."""
+
+    async def start(self):
+        return None
+
+    async def stop(self):
+        return None
 
 
 def claims(*tokens):
@@ -95,3 +139,25 @@ async def test_the_outcome_of_a_lost_attempt_is_kept_to_itself(supervisor):
     supervisor.finished(holding, Released(), 1.0)
     assert posted(supervisor) == {}
     assert supervisor._held == {}
+
+
+async def test_a_worker_leaves_even_if_its_cancelled_call_is_answered():
+    broker = Unmoved()
+    supervisor = Supervisor(broker, Nothing(), INFO, replace(POLICY, slots=0, renew_s=0.0))
+    running = asyncio.create_task(supervisor.run())
+    await broker.under_way.wait()
+    supervisor.stop()
+    await asyncio.wait({running}, timeout=10)
+    assert running.done()
+    assert broker.cancelled
+
+
+async def test_upkeep_ends_even_if_its_cancelled_call_is_answered(monkeypatch):
+    monkeypatch.setattr(upkeep, "RECLAIM_S", 0.0)
+    broker = Unmoved()
+    running = asyncio.create_task(Upkeep(broker, "n/1").run())
+    await broker.under_way.wait()
+    running.cancel()
+    await asyncio.wait({running}, timeout=10)
+    assert running.done()
+    assert broker.cancelled

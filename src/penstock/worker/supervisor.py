@@ -117,7 +117,7 @@ class Supervisor:
     # The four loops
 
     async def _claiming(self) -> None:
-        while not self._stopping.is_set():
+        while not _called_off():
             self._room.clear()
             wanted = self._appetite()
             if wanted <= 0:
