@@ -5,6 +5,7 @@ meet the same ones afterwards. ``SentinelGroup(…, down_after_ms=1_000)`` is th
 """
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ SHARE = SLOTS // 3 + 1
 """How many slots a server of a cluster has, the last one two fewer."""
 
 
-class Group:
+class Group(ABC):
     """Some servers; ``with Group(tmp_path) as group`` starts and ends all."""
 
     servers: list[RedisServer]
@@ -35,14 +36,26 @@ class Group:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
+    @abstractmethod
     def start(self) -> Self:
         """Start all and wait until they work together."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def url(self, namespace: str = "") -> str:
+        """The broker URL."""
 
     def kill(self) -> None:
         """SIGKILL every one."""
         for server in self.servers:
             server.kill()
+
+    @abstractmethod
+    def owner(self, key: str) -> RedisServer:
+        """The server that takes the writes to this key."""
+
+    @abstractmethod
+    def delete(self, pattern: str) -> int:
+        """Delete every key that fits; returns how many."""
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -91,7 +104,6 @@ class SentinelGroup(Group):
         self.servers = [*self.data, *self.sentinels]
 
     def url(self, namespace: str = "") -> str:
-        """The broker URL: where the sentinels are, never where the primary is."""
         hosts = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/{SERVICE}/0" + (f"?namespace={namespace}" * bool(namespace))
 
@@ -116,6 +128,15 @@ class SentinelGroup(Group):
         following = [role for role in roles if role.get("master_link_status") == "up"]
         return Counter(role["role"] for role in roles) == {"master": 1, "slave": 2} and len(following) == 2
 
+    def wait_copied(self, within: float = PATIENCE_S) -> None:
+        """Wait until the replicas have what the primary had taken by now; a failover loses none of it."""
+        written = self.primary.info("replication")["master_repl_offset"]
+        until(lambda: min(self._offsets()) >= written, within, "the replicas have every write")
+
+    def _offsets(self) -> list[int]:
+        roles = [server.info("replication") for server in self.data]
+        return [role["slave_repl_offset"] for role in roles if role["role"] == "slave"]
+
     def wait_ready(self, within: float = PATIENCE_S) -> Self:
         """Wait until each sentinel knows the primary, both replicas and the other sentinels."""
         until(
@@ -129,6 +150,9 @@ class SentinelGroup(Group):
         until(lambda: len(self._named()) == 1, what="the sentinels name one primary")
         (port,) = self._named()
         return next(server for server in self.data if server.port == port)
+
+    def owner(self, key: str) -> RedisServer:  # noqa: ARG002 - the primary has them all
+        return self.primary
 
     def _named(self) -> set[int]:
         return {sentinel.primary_port() for sentinel in self.sentinels}
@@ -156,7 +180,6 @@ class SentinelGroup(Group):
         self.wait_replicated(within)
 
     def delete(self, pattern: str) -> int:
-        """Delete every key that fits; returns how many."""
         return self.primary.delete(pattern)
 
 
@@ -180,7 +203,6 @@ class Cluster(Group):
         ]
 
     def url(self, namespace: str = "") -> str:
-        """The broker URL."""
         hosts = ",".join(f"{HOST}:{server.port}" for server in self.servers)
         return f"redis+cluster://{hosts}" + (f"?namespace={namespace}" * bool(namespace))
 
@@ -211,12 +233,10 @@ class Cluster(Group):
         return self
 
     def owner(self, key: str) -> RedisServer:
-        """The server that keeps this key, as it keeps every key with the same hash tag."""
         slot = self.servers[0].ask("CLUSTER", "KEYSLOT", key)
         return self.servers[slot // SHARE]
 
     def delete(self, pattern: str) -> int:
-        """Delete every key that fits; returns how many."""
         return sum(server.delete(pattern) for server in self.servers)
 
 

@@ -28,8 +28,9 @@ PORTS = range(15_000, 32_000)
 """Below what systems lend to outgoing connections, so that a stopped server's port is not taken meanwhile."""
 
 PERSISTENT = {"appendonly": "yes", "appendfsync": "everysec", "save": '""'}
-PROMPT = {"repl-diskless-sync-delay": "0"}  # a replica need not wait five seconds for others to join
+EAGER = {"repl-diskless-sync-delay": "0"}  # a replica need not wait five seconds for others to join
 ANSWER_S = 5.0
+PROMPT_S = 0.5
 LOG_TAIL = 3_000
 
 
@@ -60,7 +61,7 @@ class RedisServer:
         self._program = program or redis_program()
         self._process: subprocess.Popen[bytes] | None = None
         self.folder.mkdir(parents=True)
-        self._configure(PERSISTENT | PROMPT | lines)
+        self._configure(PERSISTENT | EAGER | lines)
 
     def _configure(self, lines: dict[str, str]) -> None:
         listen = {"port": str(self.port)}
@@ -78,7 +79,11 @@ class RedisServer:
         return f"<server on port {self.port}>"
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.kill()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.kill()
@@ -114,7 +119,8 @@ class RedisServer:
     def answers(self) -> bool:
         """Whether it takes commands now."""
         try:
-            return bool(self.ask("PING"))
+            with self.client(socket_timeout=PROMPT_S) as client:
+                return bool(client.ping())
         except (redis.ConnectionError, redis.TimeoutError):  # the first also says that it is loading
             return False
 
@@ -143,9 +149,10 @@ class RedisServer:
 
     def client(self, **options: Any) -> "redis.Redis":
         """A connection for the test itself, which never tries again by itself; to be used in ``with``."""
-        secured = {"ssl": True, "ssl_ca_certs": str(self.tls.authority)} if self.tls else {}
-        chosen = {"password": self.password, "socket_timeout": ANSWER_S, "decode_responses": True} | options
-        return redis.Redis(HOST, self.port, retry=Retry(NoBackoff(), 0), **secured, **chosen)
+        usual = {"password": self.password, "socket_timeout": ANSWER_S, "decode_responses": True}
+        if self.tls:
+            usual |= {"ssl": True, "ssl_ca_certs": str(self.tls.authority)}
+        return redis.Redis(HOST, self.port, retry=Retry(NoBackoff(), 0), **usual | options)
 
     def ask(self, *words: str | int) -> Any:
         """The answer to one command."""
