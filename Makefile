@@ -33,8 +33,8 @@ format: setup ## let the formatter and the linter mend what they can
 test-fast: setup ## what runs in seconds and starts no process
 	$(BIN)/pytest -q -m "not slow" tests/unit tests/architecture
 
-test: setup ## everything that must pass
-	$(BIN)/pytest -q
+test: setup ## everything that must pass, on up to four cores
+	$(BIN)/pytest -q --numprocesses logical --maxprocesses 4 --dist worksteal
 
 demo: setup ## 50 million loans under three scenarios, live, on a node of its own
 	$(BIN)/python examples/demo.py

@@ -290,7 +290,7 @@ def run(loans: int, repeats: int, folder: Path) -> None:
 
 
 def _wait(node: Node, client: Client) -> None:
-    console.print(f"Starting a node; its log is {node.log}")
+    console.print(f"Starting a node; its log is {node.log}", soft_wrap=True)
     try:
         node.wait_until_ready(client)
     except NodeError as failed:
@@ -305,7 +305,7 @@ def _report(jobs: Mapping[str, JobView], picture: Path) -> None:
     results = {name: job.result for name, job in jobs.items()}
     console.print(table(results))
     draw(results, picture)
-    console.print(f"Picture: {picture}")
+    console.print(f"Picture: {picture}", soft_wrap=True)
 
 
 def _stay(node: Node) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,14 @@ from penstock.ports import Broker, BrokerOptions
 
 
 @pytest.fixture
-async def store(backend: SqliteBackend) -> SqliteBackend:
-    if not isinstance(backend, SqliteBackend):
-        pytest.skip("about SQLite only")
+async def backend(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
+    store = SqliteBackend(tmp_path)
+    yield store
+    await store.remove()
+
+
+@pytest.fixture
+def store(backend: SqliteBackend) -> SqliteBackend:
     return backend
 
 

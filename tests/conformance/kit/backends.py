@@ -1,10 +1,12 @@
 """The stores that the suite runs on. A new broker joins by adding its class to `BACKENDS`.
 
 A backend is one empty store. It opens any number of brokers on it, can tell another process where
-it is, can make it unreachable for a while, and removes it at the end.
+it is, can make it unreachable for a while, and removes it at the end. The stores on Redis are namespaces
+on servers that all tests share.
 """
 
 import contextlib
+import secrets
 import sqlite3
 import sys
 from abc import ABC, abstractmethod
@@ -17,6 +19,9 @@ from typing import ClassVar
 
 from penstock.core.clock import Clock, system_clock
 from penstock.ports import Broker, BrokerOptions
+from support.redis_groups import Cluster, Group, SentinelGroup
+from support.redis_server import RedisServer, ValkeyServer
+from support.services import shared
 
 HERE = Path(__file__).parent
 
@@ -33,7 +38,9 @@ class Backend(ABC):
 
     url: str
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        self.folder = folder
+        self.durable = durable
         self._brokers: list[Broker] = []
 
     def make(self, clock: Clock, options: BrokerOptions) -> Broker:
@@ -70,7 +77,7 @@ class SqliteBackend(Backend):
     outages = ("a process holds the lock file", "a program holds a write transaction")
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
-        super().__init__()
+        super().__init__(folder, durable=durable)
         self.path = folder / "penstock.db"
         self.url = f"sqlite:///{self.path}?synchronous={'full' if durable else 'normal'}"
 
@@ -93,4 +100,58 @@ class SqliteBackend(Backend):
             connection.execute("ROLLBACK")
 
 
-BACKENDS: dict[str, type[Backend]] = {"sqlite": SqliteBackend}
+class RedisBackend(Backend):
+    """A namespace on a server that writes what it is told to its file once a second."""
+
+    module = "penstock.brokers.redis"
+    outages = ("the server is paused", "the server is gone")
+    service: ClassVar[type[RedisServer | Group]] = RedisServer
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        super().__init__(folder, durable=durable)
+        self.server = shared(self.service)
+        self.namespace = f"t-{secrets.token_hex(8)}"
+        self.url = self.server.url(self.namespace)
+
+    async def remove(self) -> None:
+        await super().remove()
+        self.server.delete(f"*{{{self.namespace}}}*")
+
+    def outage(self, kind: str) -> AbstractContextManager[None]:
+        return self.server.paused() if kind == self.outages[0] else self.server.gone()
+
+
+class ValkeyBackend(RedisBackend):
+    """The same on Valkey."""
+
+    service = ValkeyServer
+
+
+class SentinelBackend(RedisBackend):
+    """A namespace on a primary that only sentinels can name, and that they do not replace in this suite."""
+
+    service = SentinelGroup
+    outages = ("every server is paused", "the primary is paused")
+
+    def outage(self, kind: str) -> AbstractContextManager[None]:
+        return self.server.paused() if kind == self.outages[0] else self.server.primary.paused()
+
+
+class ClusterBackend(RedisBackend):
+    """A namespace on one of three primaries."""
+
+    service = Cluster
+    outages = ("every server is paused", "the server with the jobs is paused")
+
+    def outage(self, kind: str) -> AbstractContextManager[None]:
+        owner = self.server.owner(f"{{{self.namespace}}}")
+        return self.server.paused() if kind == self.outages[0] else owner.paused()
+
+
+BACKENDS: dict[str, type[Backend]] = {
+    "sqlite": SqliteBackend,
+    "redis": RedisBackend,
+    "valkey": ValkeyBackend,
+    "sentinel": SentinelBackend,
+    "cluster": ClusterBackend,
+}
