@@ -223,7 +223,7 @@ class RedisServer:
 
     def delete(self, pattern: str) -> int:
         """Delete every key of database 0 that fits; returns how many."""
-        with self.client() as client:
+        with self.client(decode_responses=False) as client:
             return sum(client.unlink(*keys) for keys in _batches(client, pattern))
 
 

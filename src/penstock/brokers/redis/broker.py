@@ -1,4 +1,4 @@
-"""The `Broker` contract on Redis or Valkey: each verb is one script and one round trip, whatever the batch."""
+"""The `Broker` contract on Redis or Valkey: a verb is one script and one round trip, whatever the batch."""
 
 import asyncio
 import random
@@ -59,7 +59,7 @@ class RedisBroker:
 
     async def close(self) -> None:
         """Hang up; whoever waits is told that the broker is closed."""
-        self._link.close()
+        await self._link.close()
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """See `Broker.submit`."""

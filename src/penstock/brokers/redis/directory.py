@@ -6,7 +6,7 @@ from typing import Any
 
 import hiredis
 
-from penstock.brokers.redis.line import Line, ask, dial
+from penstock.brokers.redis.line import Line, ask, closed_unless_good, dial
 from penstock.brokers.redis.url import Address, Target
 
 DIRECTORY_S = 1.0
@@ -25,11 +25,8 @@ async def call_primary(target: Target, tag: str) -> Line:
     else:
         address = await _first(target, lambda line, asked: _by_slot(line, asked, tag), sentinel=False)
     line = await dial(address, target)
-    try:
+    with closed_unless_good(line):
         await _insist_on_primary(line)
-    except BaseException:
-        line.close()
-        raise
     return line
 
 

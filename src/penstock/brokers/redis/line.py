@@ -5,7 +5,9 @@ future per command and no task, stream or lock (``docs/decisions/0009``).
 """
 
 import asyncio
+import contextlib
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, cast
 
 import hiredis
@@ -82,12 +84,19 @@ async def dial(address: Address, target: Target, *, sentinel: bool = False) -> L
     context = target.context()
     host = address[0] if context else None
     _, line = await loop.create_connection(Line, *address, ssl=context, server_hostname=host)
-    try:
+    with closed_unless_good(line):
         await _introduce(line, target, sentinel=sentinel)
+    return line
+
+
+@contextlib.contextmanager
+def closed_unless_good(line: Line) -> Iterator[None]:
+    """Hang up when what is said first on a new connection fails or is cut short."""
+    try:
+        yield
     except BaseException:
         line.close()
         raise
-    return line
 
 
 async def _introduce(line: Line, target: Target, *, sentinel: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import hiredis
 
 from penstock.brokers.redis.directory import call_primary
-from penstock.brokers.redis.line import Line, LineLostError, ask
+from penstock.brokers.redis.line import Line, LineLostError, ask, closed_unless_good
 from penstock.brokers.redis.scripts import Script, script
 from penstock.brokers.redis.url import Target
 from penstock.core.errors import broker_unavailable
@@ -44,12 +44,14 @@ class Link:
         """The one way in which keys are made, here and in the scripts."""
         return f"{self.base}:{name}"
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Hang up for good."""
         self._closed = True
         self.hang_up()
         if self._dialling is not None:
             self._dialling.cancel()
+            await asyncio.wait({self._dialling})
+        await asyncio.sleep(0)  # a transport that was aborted lets go of its socket in the loop's next turn
 
     def hang_up(self) -> None:
         """Drop every connection; the next call finds out anew where the primary is."""
@@ -174,7 +176,8 @@ class Link:
             try:
                 async with asyncio.timeout(self.timeout_s):
                     line = await call_primary(self._target, self.base)
-                    seconds, micros = await ask(line, "TIME")
+                    with closed_unless_good(line):
+                        seconds, micros = await ask(line, "TIME")
             except (OSError, hiredis.ReplyError) as failed:
                 self._problem = str(failed) or type(failed).__name__
             else:

@@ -5,7 +5,7 @@ from typing import Any
 
 import hiredis
 
-from penstock.brokers.redis.line import Line, LineLostError, ask
+from penstock.brokers.redis.line import Line, LineLostError, ask, closed_unless_good
 from penstock.brokers.redis.link import Link
 from penstock.core.errors import broker_unavailable
 
@@ -43,7 +43,8 @@ class Waiter:
                 return line, number
         line = await self._link.another()
         try:
-            return line, await ask(line, "CLIENT", "ID")
+            with closed_unless_good(line):
+                return line, await ask(line, "CLIENT", "ID")
         except LineLostError as lost:
             raise broker_unavailable(f"the broker was lost: {lost}") from lost
 
