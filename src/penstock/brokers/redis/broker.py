@@ -17,7 +17,7 @@ from penstock.brokers.redis.packing import (
     pack_renewal,
     pack_settlements,
 )
-from penstock.brokers.redis.records import id_texts, read_claims, read_jobs
+from penstock.brokers.redis.records import id_bytes, id_texts, read_claims, read_jobs
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_MS, Waiter
 from penstock.core import lifecycle
@@ -67,8 +67,12 @@ class RedisBroker:
         return [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
 
     async def _submit(self, jobs: list[PackedJob]) -> tuple[int, Known]:
-        _, now, positions, ids, parts = await self._link.call("submit", *pack_jobs(jobs), confirmed=True)
-        return now, dict(zip(positions, read_jobs(id_texts(ids), parts), strict=True))
+        answer, lost = await self._link.call_telling("submit", *pack_jobs(jobs), confirmed=True)
+        _, now, positions, ids, parts = answer
+        known = dict(zip(positions, read_jobs(id_texts(ids), parts), strict=True))
+        if lost:  # a job that is known by its own id was taken by the call whose answer got lost
+            known = {n: job for n, job in known.items() if job and id_bytes(job.id) != jobs[n - 1][0]}
+        return now, known
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
         """See `Broker.claim`."""

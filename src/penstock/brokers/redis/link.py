@@ -64,24 +64,34 @@ class Link:
     async def call(self, verb: str, *arguments: bytes | str | int, confirmed: bool = False) -> Any:
         """A verb's answer, after the replicas have ``confirmed`` it if they should.
 
-        Raises BROKER_UNAVAILABLE if it could not be had in time. A caller that is cancelled once the
-        call is on its way gets the answer all the same, as it must learn what it now holds.
+        A call whose answer was lost is made again: every verb bears that. Raises BROKER_UNAVAILABLE if
+        no answer could be had in time. A caller that is cancelled once the call is on its way gets the
+        answer all the same, as it must learn what it now holds.
         """
+        answer, _ = await self.call_telling(verb, *arguments, confirmed=confirmed)
+        return answer
+
+    async def call_telling(
+        self, verb: str, *arguments: bytes | str | int, confirmed: bool = False
+    ) -> tuple[Any, bool]:
+        """Like `call`, with whether an answer was lost: then the call may have happened before."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self.timeout_s
         replicas = self._target.replicas if confirmed else 0
-        pause_s = PAUSE_S
+        pause_s, lost = PAUSE_S, False
         while True:
             line = await self._reach(give_up)
             try:
-                return await self._attempt(line, script(verb), arguments, give_up, replicas)
-            except _AgainError as again:
-                refusal = again
-            if refusal.elsewhere:
+                return await self._attempt(line, script(verb), arguments, give_up, replicas), lost
+            except _AgainError as refused:
+                again = refused
+            lost = lost or again.lost
+            if again.elsewhere:
                 self.hang_up()
             if loop.time() + pause_s >= give_up:
-                raise broker_unavailable(str(refusal))
-            if not refusal.at_once:
+                await asyncio.sleep(give_up - loop.time())
+                raise broker_unavailable(f"the broker refused: {again}")
+            if not again.at_once:
                 await asyncio.sleep(pause_s)
                 pause_s = min(PAUSE_CAP_S, pause_s * 2)
 
@@ -89,7 +99,11 @@ class Link:
         """The answer to one plain command that changes no job. Raises BROKER_UNAVAILABLE."""
         give_up = asyncio.get_running_loop().time() + self.timeout_s
         line = await self._reach(give_up)
-        answer = await self._bounded(line.send(*command), line, give_up)
+        try:
+            answer = await self._bounded(line.send(*command), line, give_up)
+        except _AgainError as lost:
+            self.hang_up()
+            raise broker_unavailable(str(lost)) from lost
         if isinstance(answer, hiredis.ReplyError):
             raise broker_unavailable(f"the broker refused: {answer}")
         return answer
@@ -132,8 +146,7 @@ class Link:
                 self.hang_up()
             raise broker_unavailable("the broker does not answer in time") from None
         except LineLostError as lost:
-            self.hang_up()
-            raise broker_unavailable(f"the broker was lost: {lost}") from lost
+            raise _AgainError(str(lost), elsewhere=True, lost=True) from lost
         finally:
             timer.cancel()
 
@@ -211,12 +224,15 @@ class Link:
 
 
 class _AgainError(Exception):
-    """The server refused without doing anything; the same call may be repeated."""
+    """The same call is to be made again; unless the answer was ``lost``, nothing was done."""
 
-    def __init__(self, why: str, *, at_once: bool = False, elsewhere: bool = False) -> None:
+    def __init__(
+        self, why: str, *, at_once: bool = False, elsewhere: bool = False, lost: bool = False
+    ) -> None:
         super().__init__(why)
         self.at_once = at_once
         self.elsewhere = elsewhere
+        self.lost = lost
 
 
 async def _whatever_happens(answer: asyncio.Future[Any]) -> Any:
