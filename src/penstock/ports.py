@@ -46,10 +46,14 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """What a renewing worker must do: stop the cancelled attempts, forget the lost ones (by token)."""
+    """What a renewing worker must do: stop the cancelled attempts, forget the lost ones (by token).
+
+    ``lapsed``: the lease of some worker has lapsed, so that `Broker.reclaim` is worth a call.
+    """
 
     cancel: frozenset[int] = frozenset()
     lost: frozenset[int] = frozenset()
+    lapsed: bool = False
 
 
 class EventKind(StrEnum):
@@ -114,8 +118,12 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What every broker is told: how long a lease, an answer, a finished job and an event last."""
+    """What every broker is told: how long a lease, an answer, a finished job and an event last.
 
+    ``namespace`` keeps the jobs of several deployments on one server apart.
+    """
+
+    namespace: str = "penstock"
     lease_ms: int = 5_000
     timeout_s: float = 5.0
     keep_jobs_ms: int = 7 * 86_400_000

@@ -114,7 +114,7 @@ def decide(claim: Claim, outcome: Outcome, draw: float) -> Verdict:
         case Succeeded():
             return _verdict(claim, State.SUCCEEDED)
         case Cancelled():
-            return _verdict(claim, State.CANCELLED, error=_cancelled())
+            return _verdict(claim, State.CANCELLED, error=cancelled_error())
         case Released():
             return _uncharged(claim, claim.losses)
         case Lost():
@@ -179,7 +179,9 @@ def cancel(job: Job, now: int) -> Job:
         return job
     if job.state is State.RUNNING:
         return replace(job, cancel_requested=True)
-    return replace(job, state=State.CANCELLED, cancel_requested=True, finished_at=now, error=_cancelled())
+    return replace(
+        job, state=State.CANCELLED, cancel_requested=True, finished_at=now, error=cancelled_error()
+    )
 
 
 def revive(job: Job, now: int) -> Job:
@@ -218,6 +220,11 @@ TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
 """Every step a job's state may take; anything else seen in a broker is a defect."""
 
 
+def cancelled_error() -> JobError:
+    """Why a cancelled job did not succeed."""
+    return JobError(FailureCode.CANCELLED, "cancelled on request")
+
+
 def _verdict(claim: Claim, state: State, *, error: JobError | None = None, delay_ms: int = 0) -> Verdict:
     return Verdict(state=state, attempt=claim.attempt, losses=claim.losses, error=error, delay_ms=delay_ms)
 
@@ -242,7 +249,3 @@ def _after_failure(claim: Claim, failed: Failed, draw: float) -> Verdict:
     delay = backoff_ms(limits, claim.attempt, draw)
     state = State.SCHEDULED if delay else State.QUEUED
     return _verdict(claim, state, error=failed.error, delay_ms=delay)
-
-
-def _cancelled() -> JobError:
-    return JobError(FailureCode.CANCELLED, "cancelled on request")

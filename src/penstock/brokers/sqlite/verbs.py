@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.brokers.sqlite.reads import anything_lapsed
 from penstock.brokers.sqlite.rows import decode_spec, encode_spec, job_by_id
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import lifecycle
@@ -192,6 +193,7 @@ def renew(tx: Transaction, worker: WorkerInfo, held: Sequence[Held], lease_ms: i
     return Orders(
         cancel=frozenset(token for token, (_, cancel, _) in current.items() if cancel),
         lost=frozenset(holding - current.keys()),
+        lapsed=bool(strays) or anything_lapsed(tx.connection, tx.now),
     )
 
 

@@ -1,0 +1,5 @@
+"""The broker for many machines: Redis 6.2 or newer, or Valkey; alone, behind Sentinel, or as a cluster."""
+
+from penstock.brokers.redis.broker import RedisBroker, connect
+
+__all__ = ["RedisBroker", "connect"]

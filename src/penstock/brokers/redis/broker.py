@@ -1,0 +1,202 @@
+"""The `Broker` contract on Redis or Valkey: each verb is one script and one round trip, whatever the batch."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from penstock.brokers.redis import feed, listing
+from penstock.brokers.redis.figures import read_stats
+from penstock.brokers.redis.gather import Gather, Known
+from penstock.brokers.redis.link import Link
+from penstock.brokers.redis.packing import (
+    PackedJob,
+    pack_cancel,
+    pack_ids,
+    pack_job,
+    pack_jobs,
+    pack_renewal,
+    pack_settlements,
+)
+from penstock.brokers.redis.records import id_texts, read_claims, read_jobs
+from penstock.brokers.redis.url import Target, parse
+from penstock.brokers.redis.waiter import BLOCK_MS, Waiter
+from penstock.core import lifecycle
+from penstock.core.clock import Clock, system_clock
+from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.job import Job, JobSpec, WorkerInfo
+from penstock.core.lifecycle import Claim, Settlement
+from penstock.ports import Admission, BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
+
+SCHEMA_VERSION = 1
+
+
+def connect(url: str, options: BrokerOptions, clock: Clock) -> "RedisBroker":
+    """A broker for the URLs of `url.parse`; connects to nothing yet.
+
+    The present is the server's, unless another ``clock`` than the machine's own is given.
+    """
+    return RedisBroker(parse(url, options.namespace), options, None if clock is system_clock else clock)
+
+
+class RedisBroker:
+    """Jobs on a server that any number of nodes share."""
+
+    def __init__(self, target: Target, options: BrokerOptions, clock: Clock | None) -> None:
+        self._options = options
+        self._link = Link(target, options.timeout_s, clock)
+        self._claims = Waiter(self._link)
+        self._events = Waiter(self._link)
+        self._gather = Gather(self._submit, options.timeout_s)
+
+    async def open(self) -> None:
+        """Reach the server, and see that its data are of a kind that this version knows."""
+        _, found = await self._link.call("open", SCHEMA_VERSION, confirmed=False)
+        if found > SCHEMA_VERSION:
+            message = (
+                f"the broker has schema {found}, made by a newer Penstock; this one knows {SCHEMA_VERSION}"
+            )
+            raise PenstockError(ErrorCode.INVALID_REQUEST, message)
+
+    async def close(self) -> None:
+        """Hang up; whoever waits is told that the broker is closed."""
+        self._link.close()
+
+    async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
+        """See `Broker.submit`."""
+        now, known = await self._gather.add([pack_job(spec) for spec in specs])
+        return [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
+
+    async def _submit(self, jobs: list[PackedJob]) -> tuple[int, Known]:
+        _, now, positions, ids, parts = await self._link.call("submit", *pack_jobs(jobs), confirmed=True)
+        return now, dict(zip(positions, read_jobs(id_texts(ids), parts), strict=True))
+
+    async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
+        """See `Broker.claim`."""
+        if limit < 1:
+            return []
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + wait_s
+        bells = [self._link.key(f"bell:{queue}") for queue in queues]
+        while True:
+            claims, due_in_s = await self._claim(worker, queues, limit)
+            remaining = give_up - loop.time()
+            if claims or remaining <= 0:
+                return claims
+            _heed_cancel()
+            wait = min(remaining, due_in_s)
+            if wait > 0:
+                await self._claims.wait("BLPOP", *bells, BLOCK_MS // 1000, timeout_s=wait)
+
+    async def _claim(self, worker: str, queues: Sequence[str], limit: int) -> tuple[list[Claim], float]:
+        _, due_in, *given = await self._link.call(
+            "claim", worker, limit, self._options.lease_ms, _jitter(), *queues
+        )
+        return read_claims(*given), due_in / 1000
+
+    async def renew(self, worker: WorkerInfo, held: Sequence[Held]) -> Orders:
+        """See `Broker.renew`."""
+        renewal = pack_renewal(worker, held, self._options.lease_ms)
+        _, cancel, lost, lapsed = await self._link.call("renew", *renewal)
+        return Orders(cancel=frozenset(cancel), lost=frozenset(lost), lapsed=lapsed > 0)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """See `Broker.settle`."""
+        if not settlements:
+            return []
+        _, accepted = await self._link.call("settle", *pack_settlements(settlements), confirmed=True)
+        return [each == _YES for each in accepted]
+
+    async def cancel(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """See `Broker.cancel`."""
+        answer = await self._link.call("cancel", *pack_cancel(job_ids), confirmed=True)
+        return read_jobs(list(job_ids), answer)
+
+    async def retry(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """See `Broker.retry`."""
+        answer = await self._link.call("retry", pack_ids(job_ids), confirmed=True)
+        return read_jobs(list(job_ids), answer)
+
+    async def pause(self, queue: str) -> None:
+        """See `Broker.pause`."""
+        await self._link.call("pause", queue, confirmed=True)
+
+    async def resume(self, queue: str) -> None:
+        """See `Broker.resume`."""
+        await self._link.call("resume", queue, confirmed=True)
+
+    async def reclaim(self, worker: str, limit: int) -> list[Claim]:
+        """See `Broker.reclaim`."""
+        _, *given = await self._link.call("reclaim", worker, limit, self._options.lease_ms, _jitter())
+        return read_claims(*given)
+
+    async def retire(self, worker: str) -> None:
+        """See `Broker.retire`."""
+        await self._link.call("retire", worker)
+
+    async def trim(self, limit: int) -> int:
+        """See `Broker.trim`."""
+        _, gone = await self._link.call(
+            "trim", limit, self._options.keep_jobs_ms, self._options.keep_events_ms
+        )
+        return int(gone)
+
+    async def get(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """See `Broker.get`."""
+        if not job_ids:
+            return []
+        return read_jobs(list(job_ids), await self._link.call("get", pack_ids(job_ids), 1))
+
+    async def find(self, query: JobQuery) -> list[Job]:
+        """See `Broker.find`."""
+        return await listing.find(self._link, query)
+
+    async def head(self) -> str:
+        """See `Broker.head`."""
+        _, _, _, _, last = await self._link.call("events", "+", 1)
+        return f"{last.decode()}-0"
+
+    async def events(self, after: str, wait_s: float, limit: int = 1000) -> list[Event]:
+        """See `Broker.events`."""
+        position = feed.position(after)
+        found, last = await self._events_now(after, position, limit)
+        if found or wait_s <= 0:
+            return found
+        key = self._link.key("events")
+        answer = await self._events.wait(
+            "XREAD", "COUNT", limit, "BLOCK", BLOCK_MS, "STREAMS", key, last, timeout_s=wait_s
+        )
+        return feed.read(answer[0][1], position, 0, b"")[:limit] if answer else []
+
+    async def _events_now(self, after: str, position: feed.Position, limit: int) -> tuple[list[Event], bytes]:
+        first = f"{position[0]}-{position[1]}"
+        # The entry that is begun with may have nothing left to tell.
+        _, entries, gone, oldest, last = await self._link.call("events", first, limit + 1)
+        begun = entries and feed.entry_id(entries[0][0]) == position[:2]
+        if position[:2] > feed.entry_id(last) or (begun and position[2] >= feed.size(entries[0])):
+            raise feed.unknown(after)
+        return feed.read(entries, position, gone, oldest)[:limit], last
+
+    async def stats(self) -> Stats:
+        """See `Broker.stats`."""
+        return read_stats(await self._link.call("stats"))
+
+
+_YES = ord("1")
+
+
+def _receipt(spec: JobSpec, now: int, known: Job | None) -> Receipt:
+    if known is None:
+        return Receipt(admission=Admission.ACCEPTED, job=lifecycle.accept(spec, now))
+    same = known.spec.fingerprint == spec.fingerprint
+    return Receipt(admission=Admission.REPEATED if same else Admission.CONFLICT, job=known)
+
+
+def _jitter() -> int:
+    return random.randrange(1024)  # noqa: S311 - keeps tokens of two primaries apart, guards nothing
+
+
+def _heed_cancel() -> None:
+    """A call that has begun answers even a cancelled caller, who must then not go on to wait."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

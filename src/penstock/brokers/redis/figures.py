@@ -1,0 +1,58 @@
+"""The broker's figures from the answer of ``lua/stats.lua``."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from penstock.brokers.redis.records import STATES
+from penstock.core.job import State, WorkerInfo
+from penstock.ports import QueueStats, Stats, WorkerStats
+
+_decode_worker = msgspec.json.Decoder(WorkerInfo).decode
+
+
+def read_stats(answer: list[Any]) -> Stats:
+    """Depths as the verbs counted them, ages from the head of each line, workers with their leases."""
+    _, now, counted, paused, heads, told, seen, leases, holding = answer
+    depths: dict[str, dict[State, int]] = {}
+    states: Counter[str] = Counter()
+    for field, jobs in _pairs(counted):
+        queue, state = field[1:].decode(), STATES[field[0] - ord("0")]
+        depths.setdefault(queue, {})[state] = int(jobs)
+        states[state] += int(jobs)
+    stopped = {queue.decode() for queue in paused}
+    ages = {queue.decode(): max(0, now - due) for queue, due in _pairs(heads)}
+    queues = tuple(
+        QueueStats(
+            name=name,
+            scheduled=depths.get(name, {}).get(State.SCHEDULED, 0),
+            queued=depths.get(name, {}).get(State.QUEUED, 0),
+            running=depths.get(name, {}).get(State.RUNNING, 0),
+            oldest_age_ms=ages.get(name, 0),
+            paused=name in stopped,
+        )
+        for name in sorted(depths.keys() | stopped)
+    )
+    return Stats(states=dict(states), queues=queues, workers=_workers(now, told, seen, leases, holding))
+
+
+def _workers(
+    now: int, told: list[bytes], seen: list[bytes], leases: list[bytes], holding: list[int]
+) -> tuple[WorkerStats, ...]:
+    last = {worker: int(at) for worker, at in _pairs(seen)}
+    until = {worker: float(lapse) for worker, lapse in _pairs(leases)}
+    found = [
+        WorkerStats(
+            info=_decode_worker(word),
+            running=running,
+            live=until.get(worker, 0) >= now,
+            seen_at=last.get(worker, 0),
+        )
+        for (worker, word), running in zip(_pairs(told), holding, strict=True)
+    ]
+    return tuple(sorted(found, key=lambda each: each.info.id))
+
+
+def _pairs(flat: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))

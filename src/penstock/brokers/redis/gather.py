@@ -1,0 +1,100 @@
+"""Submissions that arrive together share one call: the more there are, the less each costs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from penstock.brokers.redis.packing import PackedJob
+from penstock.core.errors import broker_unavailable
+from penstock.core.job import Job
+
+IN_FLIGHT = 2
+"""Calls under way at once: while the server works on one, the next is being packed."""
+
+MOST = 1_000
+"""Jobs that may share a call; one caller's own batch is never cut."""
+
+Known = dict[int, Job | None]
+"""By their place in the call, counted from 1: the jobs that were there before."""
+
+Submit = Callable[[list[PackedJob]], Awaitable[tuple[int, Known]]]
+
+
+class _Waiting:
+    """A caller's jobs with its future; ``begun`` once they are on their way."""
+
+    def __init__(self, jobs: Sequence[PackedJob], future: asyncio.Future[tuple[int, Known]]) -> None:
+        self.jobs = jobs
+        self.future = future
+        self.begun = False
+
+
+class Gather:
+    """Hands the jobs of many callers to ``submit`` and its answers back to each of them."""
+
+    def __init__(self, submit: Submit, timeout_s: float) -> None:
+        self._submit = submit
+        self._timeout_s = timeout_s
+        self._waiting: list[_Waiting] = []
+        self._flights: set[asyncio.Task[None]] = set()
+
+    async def add(self, jobs: Sequence[PackedJob]) -> tuple[int, Known]:
+        """The time at which these jobs were taken, and those of them (counted from 0) that were known.
+
+        Raises BROKER_UNAVAILABLE. Cancelled before its jobs are on their way, nothing happens.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(jobs, loop.create_future())
+        self._waiting.append(waiting)
+        timer = loop.call_later(self._timeout_s, self._give_up, waiting)
+        self._depart()
+        try:
+            return await asyncio.shield(waiting.future)
+        except asyncio.CancelledError:
+            if not waiting.begun:
+                self._waiting.remove(waiting)
+                raise
+            return await waiting.future
+        finally:
+            timer.cancel()
+
+    def _give_up(self, waiting: _Waiting) -> None:
+        """What never left is refused; what is under way is bounded by its own call."""
+        if not waiting.begun:
+            self._waiting.remove(waiting)
+            waiting.future.set_exception(broker_unavailable("the broker does not answer in time"))
+
+    def _depart(self) -> None:
+        while self._waiting and len(self._flights) < IN_FLIGHT:
+            flight = asyncio.get_running_loop().create_task(self._fly(self._board()))
+            self._flights.add(flight)
+            flight.add_done_callback(self._land)
+
+    def _land(self, flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        self._depart()
+
+    def _board(self) -> list[_Waiting]:
+        jobs, count = 0, 0
+        for waiting in self._waiting:
+            if count and jobs + len(waiting.jobs) > MOST:
+                break
+            jobs += len(waiting.jobs)
+            count += 1
+            waiting.begun = True
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
+
+    async def _fly(self, group: list[_Waiting]) -> None:
+        try:
+            now, found = await self._submit([job for one in group for job in one.jobs])
+        except Exception as failed:  # noqa: BLE001 - told to those who wait
+            for one in group:
+                if not one.future.done():
+                    one.future.set_exception(failed)
+            return
+        first = 1
+        for one in group:
+            if not one.future.done():
+                mine = range(first, first + len(one.jobs)) if found else ()
+                one.future.set_result((now, {n - first: found[n] for n in mine if n in found}))
+            first += len(one.jobs)

@@ -1,0 +1,226 @@
+"""The broker's connection to the primary: dialled again after every loss, and every call bounded in time.
+
+What a caller was refused must not happen later. So each call carries the moment, by the server's clock,
+until which it is waited for, and a script that arrives later does nothing.
+"""
+
+import asyncio
+from typing import Any
+
+import hiredis
+
+from penstock.brokers.redis.directory import call_primary
+from penstock.brokers.redis.line import Line, LineLostError, ask
+from penstock.brokers.redis.scripts import Script, script
+from penstock.brokers.redis.url import Target
+from penstock.core.errors import broker_unavailable
+
+PAUSE_S, PAUSE_CAP_S = 0.02, 0.5
+"""Between two tries to reach the server within one call."""
+
+NOT_YET = (b"LOADING", b"READONLY", b"MOVED", b"ASK", b"CLUSTERDOWN", b"MASTERDOWN", b"TRYAGAIN", b"BUSY")
+"""Refusals after which the same command may succeed, soon or on another server. Nothing was done."""
+
+Arguments = tuple[bytes | str | int, ...]
+
+
+class Link:
+    """Calls scripts on the primary. ``clock`` is given in tests; None takes the server's."""
+
+    def __init__(self, target: Target, timeout_s: float, clock: Any) -> None:
+        self.base = f"{{{target.namespace}}}"
+        self._target = target
+        self.timeout_s = timeout_s
+        self._clock = clock
+        self._line: Line | None = None
+        self._dialling: asyncio.Task[None] | None = None
+        self._wanted = 0
+        self._problem = ""
+        self._others: set[Line] = set()
+        self._ahead_ms = 0.0
+        self._closed = False
+
+    def key(self, name: str) -> str:
+        """The one way in which keys are made, here and in the scripts."""
+        return f"{self.base}:{name}"
+
+    def close(self) -> None:
+        """Hang up for good."""
+        self._closed = True
+        self.hang_up()
+        if self._dialling is not None:
+            self._dialling.cancel()
+
+    def hang_up(self) -> None:
+        """Drop every connection; the next call finds out anew where the primary is."""
+        for line in (self._line, *self._others):
+            if line is not None:
+                line.close()
+        self._line = None
+        self._others.clear()
+
+    async def call(self, verb: str, *arguments: bytes | str | int, confirmed: bool = False) -> Any:
+        """A verb's answer, after the replicas have ``confirmed`` it if they should.
+
+        Raises BROKER_UNAVAILABLE if it could not be had in time. A caller that is cancelled once the
+        call is on its way gets the answer all the same, as it must learn what it now holds.
+        """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self.timeout_s
+        replicas = self._target.replicas if confirmed else 0
+        pause_s = PAUSE_S
+        while True:
+            line = await self._reach(give_up)
+            try:
+                return await self._attempt(line, script(verb), arguments, give_up, replicas)
+            except _AgainError as again:
+                refusal = again
+            if refusal.elsewhere:
+                self.hang_up()
+            if loop.time() + pause_s >= give_up:
+                raise broker_unavailable(str(refusal))
+            if not refusal.at_once:
+                await asyncio.sleep(pause_s)
+                pause_s = min(PAUSE_CAP_S, pause_s * 2)
+
+    async def ask(self, *command: bytes | str | int) -> Any:
+        """The answer to one plain command that changes no job. Raises BROKER_UNAVAILABLE."""
+        give_up = asyncio.get_running_loop().time() + self.timeout_s
+        line = await self._reach(give_up)
+        answer = await self._bounded(line.send(*command), line, give_up)
+        if isinstance(answer, hiredis.ReplyError):
+            raise broker_unavailable(f"the broker refused: {answer}")
+        return answer
+
+    async def _attempt(
+        self, line: Line, chosen: Script, arguments: Arguments, give_up: float, replicas: int
+    ) -> Any:
+        answer = await self._exchange(line, chosen, arguments, give_up, replicas)
+        if isinstance(answer, hiredis.ReplyError) and str(answer).startswith("NOSCRIPT"):
+            # It was flushed or the server is a new one. Loading it is no call: that is then repeated.
+            await self._bounded(line.send("SCRIPT", "LOAD", chosen.text), line, give_up)
+            answer = await self._exchange(line, chosen, arguments, give_up, replicas)
+        if isinstance(answer, hiredis.ReplyError):
+            raise self._refused(answer)
+        self._note_clock(answer[0])
+        return answer
+
+    async def _exchange(
+        self, line: Line, chosen: Script, arguments: Arguments, give_up: float, replicas: int
+    ) -> Any:
+        until = int(give_up * 1000 + self._ahead_ms)
+        now = 0 if self._clock is None else self._clock()
+        answer = line.send("EVALSHA", chosen.sha, 1, self.base, until, now, *arguments)
+        confirmed = line.send("WAIT", replicas, int(self.timeout_s * 1000)) if replicas else None
+        said = await self._bounded(answer, line, give_up)
+        if confirmed is not None and not isinstance(said, hiredis.ReplyError):
+            reached = await self._bounded(confirmed, line, give_up)
+            if not isinstance(reached, int) or reached < replicas:
+                self.hang_up()
+                raise broker_unavailable(f"not confirmed by {replicas} replica(s) in time")
+        return said
+
+    async def _bounded(self, answer: asyncio.Future[Any], line: Line, give_up: float) -> Any:
+        sent_at = line.heard_at
+        timer = asyncio.get_running_loop().call_at(give_up, answer.cancel)
+        try:
+            return await _whatever_happens(answer)
+        except asyncio.CancelledError:
+            if line.heard_at <= sent_at:  # not a word since: the way may be cut without either end knowing
+                self.hang_up()
+            raise broker_unavailable("the broker does not answer in time") from None
+        except LineLostError as lost:
+            self.hang_up()
+            raise broker_unavailable(f"the broker was lost: {lost}") from lost
+        finally:
+            timer.cancel()
+
+    def _refused(self, error: hiredis.ReplyError) -> Exception:
+        text = str(error)
+        code = text.partition(" ")[0].encode()
+        if code == b"LATE":  # this server's clock is not where it was: learn it, and say it again
+            self._note_clock(float(text.split()[1]))
+            return _AgainError(text, at_once=True)
+        if code in NOT_YET:
+            return _AgainError(text, elsewhere=code in {b"READONLY", b"MOVED", b"ASK", b"CLUSTERDOWN"})
+        return broker_unavailable(f"the broker refused: {text}")
+
+    async def _reach(self, give_up: float) -> Line:
+        """The connection, dialled if need be by one for all who wait for it."""
+        if self._closed:
+            raise broker_unavailable("the broker is closed")
+        if self._line is not None and self._line.alive:
+            return self._line
+        if self._dialling is None or self._dialling.done():
+            self._dialling = asyncio.get_running_loop().create_task(self._dial())
+        self._wanted += 1
+        try:
+            async with asyncio.timeout_at(give_up):
+                await asyncio.shield(self._dialling)
+        except TimeoutError:
+            raise broker_unavailable(self._why_not()) from None
+        finally:
+            self._wanted -= 1
+        return await self._reach(give_up)
+
+    def _why_not(self) -> str:
+        hosts = ", ".join(f"{host}:{port}" for host, port in self._target.addresses)
+        return f"the broker at {hosts} cannot be reached: {self._problem or 'no answer'}"
+
+    async def _dial(self) -> None:
+        """Try until it is reached or nobody waits for it any more."""
+        pause_s = PAUSE_S
+        while self._wanted:
+            try:
+                async with asyncio.timeout(self.timeout_s):
+                    line = await call_primary(self._target, self.base)
+                    seconds, micros = await ask(line, "TIME")
+            except (OSError, hiredis.ReplyError) as failed:
+                self._problem = str(failed) or type(failed).__name__
+            else:
+                self._line = line
+                self._note_clock(int(seconds) * 1000 + int(micros) / 1000)
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(PAUSE_CAP_S, pause_s * 2)
+
+    def _note_clock(self, server_ms: float) -> None:
+        self._ahead_ms = server_ms - asyncio.get_running_loop().time() * 1000
+
+    async def another(self) -> Line:
+        """A second connection to the same server, for a command that blocks; dropped with the first."""
+        line = await self._reach(asyncio.get_running_loop().time() + self.timeout_s)
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                other = await call_primary(self._target, self.base)
+        except (OSError, hiredis.ReplyError, TimeoutError) as failed:
+            raise broker_unavailable(f"the broker cannot be reached: {failed}") from failed
+        if self._line is not line:
+            other.close()
+            raise broker_unavailable("the broker was lost")
+        self._others.add(other)
+        return other
+
+    def forget(self, line: Line) -> None:
+        """Hang up one of `another`'s."""
+        self._others.discard(line)
+        line.close()
+
+
+class _AgainError(Exception):
+    """The server refused without doing anything; the same call may be repeated."""
+
+    def __init__(self, why: str, *, at_once: bool = False, elsewhere: bool = False) -> None:
+        super().__init__(why)
+        self.at_once = at_once
+        self.elsewhere = elsewhere
+
+
+async def _whatever_happens(answer: asyncio.Future[Any]) -> Any:
+    """The answer to a command that is on its way, even for a caller that is cancelled meanwhile."""
+    try:
+        return await asyncio.shield(answer)
+    except asyncio.CancelledError:
+        if answer.cancelled():
+            raise
+        return await answer

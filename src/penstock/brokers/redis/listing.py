@@ -1,0 +1,81 @@
+"""Lists of jobs, newest first. The server only hands out pieces; looking through them happens here.
+
+There is no index per task or queue: one would cost every job memory and time for the sake of a page
+that somebody looks at now and then. Rare states are found where they are kept, the others by going
+through the spans of time in which ids were made, from the newest on.
+"""
+
+from collections.abc import AsyncIterator
+
+from penstock.brokers.redis.link import Link
+from penstock.brokers.redis.records import id_bytes, id_texts, read_jobs
+from penstock.core.job import Job, State
+from penstock.ports import JobQuery
+
+PAGE = 500
+SPAN = 5
+"""Bytes of an id that name its span of 256 ms."""
+
+BEYOND = b"\xff" * 16
+
+
+async def find(link: Link, query: JobQuery) -> list[Job]:
+    """See `Broker.find`."""
+    found: list[Job] = []
+    async for page in _candidates(link, query):
+        answer = await link.call("get", b"".join(page), 0)
+        found += [job for job in read_jobs(id_texts(b"".join(page)), answer) if job and _matches(job, query)]
+        if len(found) >= query.limit:
+            break
+    return found[: query.limit]
+
+
+def _matches(job: Job, query: JobQuery) -> bool:
+    wanted = ((query.state, job.state), (query.task, job.spec.task), (query.queue, job.spec.queue))
+    return all(asked is None or asked == found for asked, found in wanted)
+
+
+async def _candidates(link: Link, query: JobQuery) -> AsyncIterator[list[bytes]]:
+    """Pages of ids below ``query.before``, newest first, among which all that match are."""
+    before = BEYOND if query.before is None else id_bytes(query.before)
+    if before is None:
+        return
+    if query.state in {State.FAILED, State.CANCELLED}:
+        pieces = _ended_badly(link, before)
+    elif query.state is State.RUNNING:
+        pieces = _running(link)
+    else:
+        pieces = _spans(link, before)
+    # A page is not worth a call unless it may fill what is asked for.
+    size = min(PAGE, max(query.limit, 50))
+    rest: list[bytes] = []
+    async for piece in pieces:
+        rest += sorted((each for each in piece if each < before), reverse=True)
+        while len(rest) >= size:
+            yield rest[:size]
+            rest = rest[size:]
+    if rest:
+        yield rest
+
+
+async def _ended_badly(link: Link, before: bytes) -> AsyncIterator[list[bytes]]:
+    while page := await link.ask(
+        "ZREVRANGEBYLEX", link.key("ended_badly"), b"(" + before, "-", "LIMIT", 0, PAGE
+    ):
+        yield page
+        before = page[-1]
+
+
+async def _running(link: Link) -> AsyncIterator[list[bytes]]:
+    workers = await link.ask("ZRANGE", link.key("leases"), 0, -1)
+    held = [await link.ask("HVALS", link.key("held:") + worker.decode()) for worker in workers]
+    yield [each for ids in held for each in ids]
+
+
+async def _spans(link: Link, before: bytes) -> AsyncIterator[list[bytes]]:
+    bound = b"[" + before[:SPAN]
+    while spans := await link.ask("ZREVRANGEBYLEX", link.key("spans"), bound, "-", "LIMIT", 0, PAGE):
+        for span in spans:
+            made = await link.ask("GET", link.key("ids:").encode() + span) or b""
+            yield [made[at : at + 16] for at in range(0, len(made), 16)]
+        bound = b"(" + spans[-1]

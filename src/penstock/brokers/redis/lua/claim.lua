@@ -1,0 +1,95 @@
+-- Gives out the best of the queues' due jobs. ARGV[3…]: worker, limit, lease in ms, jitter, queues.
+-- Answer: clock, ms until the next scheduled job is due, first token, ids, fixed parts, attempts and losses
+-- (two bytes each per job).
+local worker, limit, lease, jitter = ARGV[OWN], tonumber(ARGV[OWN + 1]), tonumber(ARGV[OWN + 2]), tonumber(ARGV[OWN + 3])
+go_even_without_memory()
+
+local function promote()
+  local due = redis.call('ZRANGEBYSCORE', key('due'), '-inf', now, 'LIMIT', 0, 1000)
+  if #due == 0 then return end
+  local records = each('HMGET', 'jobs', due)
+  local line = {}
+  for i, id in ipairs(due) do
+    local job = unpack_record(records[i])
+    job.state = QUEUED
+    put('jobs', id, pack(job))
+    drop('ZREM', 'due', id)
+    enqueue(job.queue, job.due + job.head, id)
+    count(SCHEDULED, job.queue, -1)
+    count(QUEUED, job.queue, 1)
+    tell('q', id, '')
+  end
+  finish()
+  pending, order, depths, rung = {}, {}, {}, {}
+end
+
+-- Ranks and ids of the best jobs of several queues, as one line.
+local function merge(names)
+  local line = {}
+  for _, queue in ipairs(names) do
+    local best = redis.call('ZRANGE', key('queue:' .. queue), 0, limit - 1, 'WITHSCORES')
+    for i = 1, #best, 2 do line[#line + 1] = { tonumber(best[i + 1]), best[i], queue } end
+  end
+  table.sort(line, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
+  local taken = {}
+  for i = 1, math.min(limit, #line) do
+    taken[#taken + 1] = line[i][2]
+    taken[#taken + 1] = line[i][1]
+    drop('ZREM', 'queue:' .. line[i][3], line[i][2])
+  end
+  return taken
+end
+
+promote()
+local open, seen, paused = {}, {}, {}
+for _, queue in ipairs(redis.call('SMEMBERS', key('paused'))) do paused[queue] = true end
+for i = OWN + 4, #ARGV do
+  local queue = ARGV[i]
+  if not paused[queue] and not seen[queue] then open[#open + 1] = queue end
+  seen[queue] = true
+end
+local line = {}
+if #open == 1 then
+  line = redis.call('ZPOPMIN', key('queue:' .. open[1]), limit)
+elseif #open > 1 then
+  line = merge(open)
+end
+
+local ids, ranks = {}, {}
+for i = 1, #line, 2 do
+  ids[#ids + 1] = line[i]
+  ranks[#ranks + 1] = tonumber(line[i + 1])
+end
+local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
+local first = new_tokens(#ids, jitter)
+local charged = {}
+for i, id in ipairs(ids) do
+  local record = records[i]
+  local job = job_of(record, specs[i])
+  if record then
+    drop('HDEL', 'progress', id)
+    drop('HDEL', 'errors', id)
+  end
+  local token = first + i - 1
+  job.state, job.attempt, job.token, job.worker = RUNNING, job.attempt + 1, token, worker
+  job.started, job.finished = now, 0
+  put('jobs', id, pack(job))
+  put('held:' .. worker, token_field(token), id)
+  count(QUEUED, job.queue, -1)
+  count(RUNNING, job.queue, 1)
+  charged[i] = struct.pack('<I2I2', job.attempt, job.losses)
+  tell('r', id, struct.pack('<I2', job.attempt), worker)
+end
+hold_lease(worker, now + lease)
+finish()
+for _, queue in ipairs(open) do
+  if redis.call('EXISTS', key('queue:' .. queue)) == 0 then
+    redis.call('DEL', key('bell:' .. queue))
+  elseif #ids >= limit then
+    ring(queue)
+  end
+end
+local next_due = redis.call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')[2]
+local due_in = 60000
+if next_due then due_in = math.max(0, tonumber(next_due) - now) end
+return { clock, due_in, first, table.concat(ids), specs, table.concat(charged) }

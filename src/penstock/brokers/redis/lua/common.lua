@@ -1,0 +1,211 @@
+-- What every verb begins with; the verb's own file follows it in the script that is sent.
+--
+-- KEYS[1]  the namespace in braces, such as {penstock}: one hash tag, so one cluster node has it all
+-- ARGV[1]  until when the caller waits, by this server's clock in ms; a call that arrives later does nothing
+-- ARGV[2]  the present by the caller's clock in ms, or 0 for this server's own
+-- ARGV[3…] the verb's own
+--
+-- Every answer is an array that begins with this server's clock in ms.
+--
+-- Keys, all made by key():
+--   specs     hash  job id -> stamp (see STAMP) and the job's fixed part
+--   jobs      hash  job id -> record (see pack); a job that was queued and never touched has none
+--   results, errors, progress   hashes by job id
+--   queue:Q   zset  job ids by rank        bell:Q  list  a marker where there may be work for a waiter
+--   due       zset  scheduled jobs by due time
+--   held:W    hash  token -> job id, what worker W holds; W is empty for claims that no worker knows of
+--   leases    zset  workers by lapse of their lease      info, seen   hashes by worker
+--   stopping  set   tokens of running jobs that were cancelled
+--   done      zset  final jobs by time of their end      ended_badly  zset, by id
+--   ids:B     string  job ids made in the span of time B, 16 bytes each      spans  zset of every B
+--   keys      hash  idempotency key -> job id      key_of  hash, the other way round
+--   depths    hash  state and queue -> number of jobs      paused  set of queues
+--   events    stream  one entry per verb and kind of event      meta  hash
+
+local time = redis.call('TIME')
+local clock = time[1] * 1000 + math.floor(time[2] / 1000)
+local patience = tonumber(ARGV[1])
+if clock > patience then return redis.error_reply('LATE ' .. clock) end
+local now = tonumber(ARGV[2])
+if now == 0 then now = clock end
+local OWN = 3
+
+local SCHEDULED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
+local STOP = 1 -- a record's flag: a cancel was asked for
+local CHUNK = 4000 -- Lua's stack holds some 8000 values
+
+local function key(name) return KEYS[1] .. ':' .. name end
+
+-- The first write of a script decides whether a server that is out of memory refuses it. Deleting
+-- nothing is a write that is never refused, so that what ends work goes before what brings it.
+local function go_even_without_memory() redis.call('DEL', key('nothing')) end
+
+-- Calls a command on a list of any length; its answers, if it gives a list, joined.
+local function each(command, name, list)
+  local count = #list
+  if count == 0 then return {} end
+  if count <= CHUNK then return redis.call(command, key(name), unpack(list)) end
+  local all = {}
+  for first = 1, count, CHUNK do
+    local part = redis.call(command, key(name), unpack(list, first, math.min(first + CHUNK - 1, count)))
+    if type(part) == 'table' then
+      for i = 1, #part do all[#all + 1] = part[i] end
+    end
+  end
+  return all
+end
+
+-- Lists of arguments that are collected while jobs are looked at, and written once at the end.
+local pending, order = {}, {}
+local function later(command, name)
+  local slot = command .. name
+  local list = pending[slot]
+  if not list then
+    list = {}
+    pending[slot] = list
+    order[#order + 1] = { command, name, list }
+  end
+  return list
+end
+local function put(name, field, value)
+  local list = later('HSET', name)
+  list[#list + 1] = field
+  list[#list + 1] = value
+end
+local function place(name, score, member)
+  local list = later('ZADD', name)
+  list[#list + 1] = score
+  list[#list + 1] = member
+end
+local function drop(command, name, member)
+  local list = later(command, name)
+  list[#list + 1] = member
+end
+
+-- A job's record. Times in ms; head is what its priority adds to the due time to give its rank.
+local RECORD = '<BBI2I2I4I6I7I6I6Bc0c0'
+local function pack(job)
+  return struct.pack(RECORD, job.state, job.flags, job.attempt, job.losses, job.head, job.due, job.token,
+    job.started, job.finished, #job.queue, job.queue, job.worker)
+end
+local function unpack_record(record)
+  local job = {}
+  local at, length
+  job.state, job.flags, job.attempt, job.losses, job.head, job.due, job.token, job.started, job.finished,
+    length, at = struct.unpack('<BBI2I2I4I6I7I6I6B', record)
+  job.queue = string.sub(record, at, at + length - 1)
+  job.worker = string.sub(record, at + length)
+  return job
+end
+-- A job that was queued and never touched, from the stamp in front of its fixed part.
+local STAMP = '<I6I3B' -- when it was made, head, length of the queue's name that follows
+local function untouched(spec)
+  local created, head, length, at = struct.unpack(STAMP, spec)
+  return { state = QUEUED, flags = 0, attempt = 0, losses = 0, head = head, due = created, token = 0,
+    started = 0, finished = 0, queue = string.sub(spec, at, at + length - 1), worker = '' }
+end
+local function job_of(record, spec)
+  if record then return unpack_record(record) end
+  if spec then return untouched(spec) end
+end
+
+local function ids_of(text)
+  local ids = {}
+  for at = 1, #text, 16 do ids[#ids + 1] = string.sub(text, at, at + 15) end
+  return ids
+end
+
+local token_field = function(token) return struct.pack('<I7', token) end
+-- New tokens grow, also past those that a failed primary may have issued and not passed on: they begin
+-- with the time in ms. The jitter keeps two primaries with clocks apart from issuing the same one.
+local function new_tokens(count, jitter)
+  if count == 0 then return 0 end
+  local last = tonumber(redis.call('HGET', key('meta'), 'token') or 0)
+  local first = math.max(last + 1, now * 2048 + jitter)
+  redis.call('HSET', key('meta'), 'token', string.format('%.0f', first + count - 1))
+  return first
+end
+
+local depths = {}
+local function count(state, queue, change)
+  local field = state .. queue
+  depths[field] = (depths[field] or 0) + change
+end
+
+-- Events of one kind that follow each other share an entry: its head (kind and time), the job ids, and
+-- the data. MOST keeps an entry small enough to be read as a piece.
+local MOST = 1000
+local entry
+local function close_entry()
+  if not entry then return end
+  local data = ''
+  if entry.worker then
+    data = struct.pack('<B', #entry.worker) .. entry.worker .. table.concat(entry.data)
+  elseif entry.telling then
+    local parts = {}
+    for i = 1, #entry.ids do
+      parts[#parts + 1] = struct.pack('<I4', #entry.data[i])
+      parts[#parts + 1] = entry.data[i]
+    end
+    data = table.concat(parts)
+  end
+  redis.call('XADD', key('events'), '*', 'h', entry.kind .. struct.pack('<I6', now), 'i',
+    table.concat(entry.ids), 'd', data)
+  entry = nil
+end
+local function tell(kind, id, data, worker)
+  if not entry or entry.kind ~= kind or #entry.ids >= MOST then
+    close_entry()
+    entry = { kind = kind, ids = {}, data = {}, worker = worker }
+  end
+  local at = #entry.ids + 1
+  entry.ids[at] = id
+  entry.data[at] = data
+  if data ~= '' then entry.telling = true end
+end
+
+-- One marker is enough: whoever takes it and leaves work behind puts it back.
+local function ring(queue)
+  local bell = key('bell:' .. queue)
+  if redis.call('LLEN', bell) == 0 then redis.call('RPUSH', bell, '1') end
+end
+local rung = {}
+local function enqueue(queue, rank, id)
+  place('queue:' .. queue, rank, id)
+  rung[queue] = true
+end
+
+-- A worker that sleeps until the first due time must hear of an earlier one.
+local soonest = {}
+local function schedule(queue, due, id)
+  place('due', due, id)
+  if not soonest[queue] or due < soonest[queue] then soonest[queue] = due end
+end
+local function ring_if_sooner()
+  local first
+  for queue, due in pairs(soonest) do
+    first = first or redis.call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')[2] or false
+    if not first or due < tonumber(first) then rung[queue] = true end
+  end
+end
+
+local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), until_ms, worker) end
+
+-- Writes all that was collected.
+local function finish()
+  ring_if_sooner()
+  for i = 1, #order do each(order[i][1], order[i][2], order[i][3]) end
+  for field, change in pairs(depths) do
+    if change ~= 0 then redis.call('HINCRBY', key('depths'), field, change) end
+  end
+  close_entry()
+  for queue in pairs(rung) do ring(queue) end
+end
+
+-- The parts of jobs as they stand, for the caller to put together.
+local function read(ids, with_results)
+  local results = {}
+  if with_results then results = each('HMGET', 'results', ids) end
+  return { clock, each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids), each('HMGET', 'errors', ids),
+    each('HMGET', 'progress', ids), results }
+end

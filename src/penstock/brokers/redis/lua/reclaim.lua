@@ -1,0 +1,39 @@
+-- Takes over jobs of workers whose lease has lapsed. ARGV[3…]: worker, limit, lease in ms, jitter.
+-- Answer: clock, first token, ids, fixed parts, attempts and losses (see claim), workers that lost them.
+local worker, limit, lease, jitter = ARGV[OWN], tonumber(ARGV[OWN + 1]), tonumber(ARGV[OWN + 2]), tonumber(ARGV[OWN + 3])
+go_even_without_memory()
+hold_lease(worker, now + lease)
+local ids, fields, losers = {}, {}, {}
+local empty = {}
+for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .. now)) do
+  local held = redis.call('HGETALL', key('held:' .. lapsed))
+  for i = 1, #held, 2 do
+    if #ids >= limit then break end
+    ids[#ids + 1], fields[#fields + 1], losers[#losers + 1] = held[i + 1], held[i], lapsed
+  end
+end
+local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
+local first = new_tokens(#ids, jitter)
+local charged = {}
+for i, id in ipairs(ids) do
+  local job = unpack_record(records[i])
+  local token = first + i - 1
+  drop('HDEL', 'held:' .. losers[i], fields[i])
+  put('held:' .. worker, token_field(token), id)
+  if job.flags % 2 == STOP then
+    drop('SREM', 'stopping', fields[i])
+    drop('SADD', 'stopping', token_field(token))
+  end
+  job.token, job.worker, job.started = token, worker, now
+  put('jobs', id, pack(job))
+  charged[i] = struct.pack('<I2I2', job.attempt, job.losses)
+end
+finish()
+for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .. now)) do
+  if redis.call('EXISTS', key('held:' .. lapsed)) == 0 then
+    redis.call('ZREM', key('leases'), lapsed)
+    redis.call('HDEL', key('info'), lapsed)
+    redis.call('HDEL', key('seen'), lapsed)
+  end
+end
+return { clock, first, table.concat(ids), specs, table.concat(charged), losers }

@@ -1,0 +1,23 @@
+-- Queues failed and cancelled jobs anew, with all their attempts. ARGV[3]: ids. Answer: see read.
+local ids = ids_of(ARGV[OWN])
+local records = each('HMGET', 'jobs', ids)
+local done = {}
+for i, id in ipairs(ids) do
+  local job = records[i] and not done[id] and unpack_record(records[i])
+  done[id] = true
+  if job and (job.state == FAILED or job.state == CANCELLED) then
+    count(job.state, job.queue, -1)
+    count(QUEUED, job.queue, 1)
+    job.state, job.attempt, job.losses, job.due, job.flags = QUEUED, 0, 0, now, 0
+    job.worker, job.started, job.finished = '', 0, 0
+    put('jobs', id, pack(job))
+    enqueue(job.queue, now + job.head, id)
+    drop('HDEL', 'errors', id)
+    drop('HDEL', 'progress', id)
+    drop('ZREM', 'done', id)
+    drop('ZREM', 'ended_badly', id)
+    tell('q', id, '')
+  end
+end
+finish()
+return read(ids, true)

@@ -1,0 +1,109 @@
+"""Core's values as the scripts' arguments: lists of one size as one string, the rest one argument each."""
+
+import hashlib
+from collections.abc import Sequence
+from struct import Struct
+
+import msgspec
+
+from penstock.brokers.redis.records import NUMBERS, id_bytes, pack_spec
+from penstock.core.job import JobSpec, WorkerInfo
+from penstock.core.lifecycle import Settlement, Verdict, cancelled_error
+from penstock.ports import Held
+
+Argument = bytes | str | int
+PackedJob = tuple[bytes, bytes, int, bytes]
+"""Id, fixed part, delay in ms, digest of the idempotency key or nothing."""
+
+NO_ID = bytes(16)
+"""Stands for what cannot be an id, or for no key; nothing has it."""
+
+_HEAD = Struct("<16sQBHHQBHHQ")
+_json = msgspec.json.Encoder().encode
+_msgpack = msgspec.msgpack.Encoder().encode
+
+
+def pack_ids(job_ids: Sequence[str]) -> bytes:
+    """Ids one after the other."""
+    return b"".join([id_bytes(job_id) or NO_ID for job_id in job_ids])
+
+
+def pack_job(spec: JobSpec) -> PackedJob:
+    """A job to submit. Raises UnicodeError for text that is none."""
+    raw = id_bytes(spec.id)
+    if raw is None:
+        raise ValueError(f"{spec.id!r} is no job id")
+    key = b"" if spec.idempotency_key is None else _digest(spec.client or "", spec.idempotency_key)
+    return raw, pack_spec(spec), spec.delay_ms, key
+
+
+def pack_jobs(jobs: Sequence[PackedJob]) -> list[bytes]:
+    """The arguments of ``submit.lua``."""
+    ids, fixed, delays, keys = zip(*jobs, strict=True) if jobs else ((), (), (), ())
+    late = b"".join([delay.to_bytes(8, "little") for delay in delays]) if any(delays) else b""
+    named = b"".join([key or NO_ID for key in keys]) if any(keys) else b""
+    return [b"".join(ids), late, named, *fixed]
+
+
+def _digest(client: str, key: str) -> bytes:
+    """Short whatever the two are, and never alike for two different pairs."""
+    return hashlib.blake2b(_msgpack((client, key)), digest_size=16).digest()
+
+
+def pack_renewal(worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> list[Argument]:
+    """The arguments of ``renew.lua``."""
+    tokens = b"".join([report.token.to_bytes(8, "little") for report in held])
+    about = [worker.id, _json(worker), lease_ms, tokens, len(worker.queues), *worker.queues]
+    return about + [part for report in held if report.progress or report.lines for part in _said(report)]
+
+
+def _said(report: Held) -> tuple[Argument, ...]:
+    progress, event = b"", b""
+    if report.progress is not None:
+        progress = _msgpack(report.progress)
+        event = _json({"fraction": report.progress.fraction, "message": report.progress.message})
+    lines = _json({"lines": report.lines}) if report.lines else b""
+    return report.token, id_bytes(report.job_id) or NO_ID, progress, event, lines
+
+
+def pack_settlements(settlements: Sequence[Settlement]) -> list[Argument]:
+    """The arguments of ``settle.lua``."""
+    heads = b"".join([_head(each) for each in settlements])
+    results: list[Argument] = [b"" if each.result is None else bytes(each.result) for each in settlements]
+    troubles = [part for n, each in enumerate(settlements, 1) for part in _trouble(n, each)]
+    return [heads, *results, *troubles]
+
+
+def _head(settled: Settlement) -> bytes:
+    verdict, stopped = settled.verdict, settled.if_cancelled
+    return _HEAD.pack(
+        id_bytes(settled.job_id) or NO_ID,
+        settled.token,
+        NUMBERS[verdict.state],
+        verdict.attempt,
+        verdict.losses,
+        verdict.delay_ms,
+        NUMBERS[stopped.state],
+        stopped.attempt,
+        stopped.losses,
+        stopped.delay_ms,
+    )
+
+
+def _trouble(position: int, settled: Settlement) -> tuple[Argument, ...]:
+    if settled.verdict.error is None and settled.if_cancelled.error is None:
+        return ()
+    return position, *_reason(settled.verdict), *_reason(settled.if_cancelled)
+
+
+def _reason(verdict: Verdict) -> tuple[bytes, bytes]:
+    """The error, and what the feed tells of it."""
+    if verdict.error is None:
+        return b"", b""
+    return _json(verdict.error), _json({"attempt": verdict.attempt, "error": verdict.error})
+
+
+def pack_cancel(job_ids: Sequence[str]) -> list[bytes]:
+    """The arguments of ``cancel.lua``."""
+    error = cancelled_error()
+    return [pack_ids(job_ids), _json(error), _json({"error": error})]

@@ -1,0 +1,195 @@
+"""Jobs as the scripts keep them: a fixed part that is written once, and a record that the scripts rewrite.
+
+The layouts of stamps and records are those of ``lua/common.lua``; only Python reads the fixed part.
+"""
+
+import re
+from collections.abc import Sequence
+from struct import Struct
+from typing import Any
+
+import msgspec
+
+from penstock.core import lifecycle
+from penstock.core.job import Job, JobError, JobProgress, JobSpec, Limits, Priority, State
+from penstock.core.lifecycle import Claim
+
+STATES = (
+    State.SCHEDULED,
+    State.QUEUED,
+    State.RUNNING,
+    State.SUCCEEDED,
+    State.FAILED,
+    State.CANCELLED,
+)
+NUMBERS = {state: number for number, state in enumerate(STATES)}
+
+_STOP = 1
+_STAMP = 10
+_RECORD = Struct("<BBHHI6s7s6s6sB")
+_CHARGED = Struct("<HH")
+_HEX = re.compile("[0-9a-f]{64}")
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class _Fixed(msgspec.Struct, frozen=True, array_like=True):
+    """What never changes of a job, apart from its id and queue.
+
+    Text that is a hash or an id is kept as bytes, half as many; hence the fields of type Any.
+
+    New fields are added at the end with a default, so that older and newer releases read one another.
+    """
+
+    task: str
+    version: str
+    params: bytes
+    priority: Priority
+    limits: Limits | None
+    fingerprint: Any
+    delay_ms: int
+    idempotency_key: str | None
+    client: str | None
+    initiated_by: str
+    request_id: Any
+    parent_id: Any
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Fixed).decode
+_progress = msgspec.msgpack.Decoder(JobProgress).decode
+_error = msgspec.json.Decoder(JobError).decode
+_USUAL = Limits()
+
+
+def id_bytes(job_id: str) -> bytes | None:
+    """A job id as the scripts keep it, None for what cannot be one."""
+    return bytes.fromhex(job_id.replace("-", "")) if _UUID.fullmatch(job_id) else None
+
+
+def id_text(raw: bytes) -> str:
+    """The id of 16 bytes."""
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def id_texts(raw: bytes) -> list[str]:
+    """The ids that stand one after the other."""
+    return [id_text(raw[at : at + 16]) for at in range(0, len(raw), 16)]
+
+
+def pack_spec(spec: JobSpec) -> bytes:
+    """The fixed part of a job, in front of it its stamp but for the time at which it is kept."""
+    queue = spec.queue.encode()
+    stamp = lifecycle.rank(spec.priority, 0).to_bytes(3, "little") + bytes((len(queue),)) + queue
+    return stamp + _encode(
+        _Fixed(
+            spec.task,
+            spec.version,
+            bytes(spec.params),
+            spec.priority,
+            None if spec.limits == _USUAL else spec.limits,
+            bytes.fromhex(spec.fingerprint) if _HEX.fullmatch(spec.fingerprint) else spec.fingerprint,
+            spec.delay_ms,
+            spec.idempotency_key,
+            spec.client,
+            spec.initiated_by,
+            _short(spec.request_id),
+            _short(spec.parent_id),
+        )
+    )
+
+
+def read_spec(job_id: str, stored: bytes) -> JobSpec:
+    """The spec from the stamped fixed part."""
+    body = _STAMP + stored[9]
+    fixed = _decode(memoryview(stored)[body:])
+    return JobSpec(
+        id=job_id,
+        task=fixed.task,
+        version=fixed.version,
+        params=msgspec.Raw(fixed.params),
+        queue=stored[_STAMP:body].decode(),
+        priority=fixed.priority,
+        limits=fixed.limits or _USUAL,
+        fingerprint=fixed.fingerprint if isinstance(fixed.fingerprint, str) else fixed.fingerprint.hex(),
+        delay_ms=fixed.delay_ms,
+        idempotency_key=fixed.idempotency_key,
+        client=fixed.client,
+        initiated_by=fixed.initiated_by,
+        request_id=_long(fixed.request_id),
+        parent_id=_long(fixed.parent_id),
+    )
+
+
+def read_jobs(job_ids: list[str], answer: list[Any]) -> list[Job | None]:
+    """Jobs from the answer of a script's ``read``; None where there is no fixed part."""
+    _, specs, records, errors, progress, results = answer
+    return [
+        None
+        if stored is None
+        else _read_job(
+            job_ids[n], stored, records[n], errors[n], progress[n], results[n] if results else None
+        )
+        for n, stored in enumerate(specs)
+    ]
+
+
+def read_claims(
+    first: int, ids: bytes, specs: list[bytes], charged: bytes, losers: Sequence[bytes] = ()
+) -> list[Claim]:
+    """Claims whose tokens count up from ``first``; ``charged`` holds attempts and losses, two bytes each."""
+    return [
+        Claim(
+            spec=read_spec(job_id, stored),
+            token=first + n,
+            attempt=attempt,
+            losses=losses,
+            lost_by=(losers[n].decode() or "unknown") if losers else None,
+        )
+        for n, (job_id, stored, (attempt, losses)) in enumerate(
+            zip(id_texts(ids), specs, _CHARGED.iter_unpack(charged), strict=True)
+        )
+    ]
+
+
+def _read_job(
+    job_id: str,
+    stored: bytes,
+    record: bytes | None,
+    error: bytes | None,
+    progress: bytes | None,
+    result: bytes | None,
+) -> Job:
+    spec = read_spec(job_id, stored)
+    created_at = _number(stored[:6])
+    if record is None:
+        return Job(spec=spec, state=State.QUEUED, created_at=created_at, due_at=created_at)
+    state, flags, attempt, losses, _, due, token, started, finished, length = _RECORD.unpack_from(record)
+    return Job(
+        spec=spec,
+        state=STATES[state],
+        created_at=created_at,
+        due_at=_number(due),
+        attempt=attempt,
+        losses=losses,
+        token=_number(token),
+        worker=record[_RECORD.size + length :].decode() or None,
+        cancel_requested=bool(flags & _STOP),
+        started_at=_number(started) or None,
+        finished_at=_number(finished) or None,
+        progress=None if progress is None else _progress(progress),
+        error=None if error is None else _error(error),
+        result=None if result is None else msgspec.Raw(result),
+    )
+
+
+def _number(raw: bytes) -> int:
+    return int.from_bytes(raw, "little")
+
+
+def _short(text: str | None) -> bytes | str | None:
+    return id_bytes(text) or text if text is not None else None
+
+
+def _long(kept: bytes | str | None) -> str | None:
+    return id_text(kept) if isinstance(kept, bytes) else kept

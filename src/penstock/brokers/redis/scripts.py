@@ -1,0 +1,22 @@
+"""The verbs as Lua scripts: what they have in common, then the verb's own file."""
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+
+class Script(msgspec.Struct, frozen=True):
+    """A script with the name by which a server that has seen it knows it."""
+
+    text: bytes
+    sha: bytes
+
+
+@cache
+def script(verb: str) -> Script:
+    """The script of a verb."""
+    folder = files(__package__).joinpath("lua")
+    text = b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("common", verb))
+    return Script(text, hashlib.sha1(text).hexdigest().encode())  # noqa: S324 - Redis names scripts so

@@ -1,0 +1,5 @@
+"""``valkey://``: see `penstock.brokers.redis`."""
+
+from penstock.brokers.redis import connect
+
+__all__ = ["connect"]
