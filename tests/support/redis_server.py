@@ -227,7 +227,7 @@ class RedisServer:
 
     def delete(self, pattern: str) -> int:
         """Delete every key of database 0 that fits; returns how many."""
-        with self.client() as client:
+        with self.client(decode_responses=False) as client:
             return sum(client.unlink(*keys) for keys in _batches(client, pattern))
 
 
@@ -240,7 +240,7 @@ class ValkeyServer(RedisServer):
         super().__init__(folder, valkey_program(), **lines)
 
 
-def _batches(client: "redis.Redis", pattern: str) -> Iterator[list[str]]:
+def _batches(client: "redis.Redis", pattern: str) -> Iterator[list[bytes]]:
     cursor: int | None = None
     while cursor != 0:
         cursor, keys = client.scan(cursor or 0, match=pattern, count=1_000)
