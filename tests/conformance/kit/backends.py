@@ -30,11 +30,14 @@ class Backend(ABC):
     """One store; ``module`` has the ``connect`` that understands ``url``.
 
     Made with ``(folder, durable=True)``: a folder to itself, and whether commits must outlive a power cut.
-    ``outages`` names the ways in which `outage` can keep the store from answering.
+    Where its servers are not installed, making one skips the test, or fails it in CI.
+    ``outages`` names the ways in which `outage` can keep the store from answering. ``share`` of the state
+    machine's sequences run on it: fewer where another backend has the same broker.
     """
 
     module: ClassVar[str]
     outages: ClassVar[tuple[str, ...]]
+    share: ClassVar[float] = 1.0
 
     url: str
 
@@ -125,12 +128,14 @@ class ValkeyBackend(RedisBackend):
     """The same on Valkey."""
 
     service = ValkeyServer
+    share = 0.25
 
 
 class SentinelBackend(RedisBackend):
     """A namespace on a primary that only sentinels can name, and that they do not replace in this suite."""
 
     service = SentinelGroup
+    share = 0.25
     outages = ("every server is paused", "the primary is paused")
 
     def outage(self, kind: str) -> AbstractContextManager[None]:
@@ -141,6 +146,7 @@ class ClusterBackend(RedisBackend):
     """A namespace on one of three primaries."""
 
     service = Cluster
+    share = 0.25
     outages = ("every server is paused", "the server with the jobs is paused")
 
     def outage(self, kind: str) -> AbstractContextManager[None]:
