@@ -48,6 +48,17 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _broker_url() -> str:
+    """The server that the variables of older deployments name, else a file."""
+    given = os.environ.get
+    if address := given("REDIS_ADDR"):
+        return f"redis://{address}/0"
+    for scheme in ("redis", "valkey"):
+        if host := given(f"{scheme.upper()}_HOST"):
+            return f"{scheme}://{host}:{given(f'{scheme.upper()}_PORT') or 6379}/0"
+    return "sqlite:///.penstock/penstock.db"
+
+
 class Settings(BaseSettings):
     """Durations are seconds or ``10m``; sizes are bytes or ``512MiB``; lists are separated by commas.
 
@@ -57,8 +68,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", env_file=".env", extra="ignore", frozen=True)
 
     broker_url: str = Field(
-        default="sqlite:///.penstock/penstock.db",
-        description="where jobs are kept: sqlite:///relative/path or sqlite:////absolute/path",
+        default_factory=_broker_url,
+        description="where jobs are kept: sqlite:///path, redis://host:6379/0, rediss://, valkey://,"
+        " redis+sentinel:// or redis+cluster://",
+    )
+    namespace: str = Field(
+        default="penstock",
+        pattern=r"^[A-Za-z0-9_.\-]{1,100}$",
+        description="keeps deployments that share one Redis or Valkey apart",
     )
     tasks: Words = Field(default=(), description="modules (names or .py files) whose tasks are served")
     node: str = Field(

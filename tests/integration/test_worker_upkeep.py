@@ -88,7 +88,7 @@ class Away:
 
 
 async def test_a_broker_that_is_away_is_asked_again(broker, clock, monkeypatch):
-    monkeypatch.setattr(upkeep, "RECLAIM_S", 0.001)
+    monkeypatch.setattr(upkeep, "LOOK_S", 0.001)
     (job_id,) = await submitted(broker)
     await broker.claim("gone/1", ["default"], 1, 0)
     clock.now += LEASE_MS + 1

@@ -52,11 +52,14 @@ class Crew:
             drain_s=drain_s,
             slot=slot or SlotPolicy(memory_bytes=2_000 * MIB),
         )
-        self.supervisor = Supervisor(self.broker, self.executor, self.info, self.policy)
+        self._keeping = Upkeep(self.broker, self.info.id)
+        self.supervisor = Supervisor(
+            self.broker, self.executor, self.info, self.policy, on_lapse=self._keeping.hurry
+        )
 
     async def __aenter__(self) -> Self:
         await self.broker.open()
-        self._upkeep = asyncio.create_task(Upkeep(self.broker, self.info.id).run())
+        self._upkeep = asyncio.create_task(self._keeping.run())
         self.running = asyncio.create_task(self.supervisor.run())
         await eventually(lambda: self.running.done() or None not in self.slot_pids, what="slots are up")
         return self

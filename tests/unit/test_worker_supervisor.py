@@ -153,7 +153,7 @@ async def test_a_worker_leaves_even_if_its_cancelled_call_is_answered():
 
 
 async def test_upkeep_ends_even_if_its_cancelled_call_is_answered(monkeypatch):
-    monkeypatch.setattr(upkeep, "RECLAIM_S", 0.0)
+    monkeypatch.setattr(upkeep, "LOOK_S", 0.0)
     broker = Unmoved()
     running = asyncio.create_task(Upkeep(broker, "n/1").run())
     await broker.under_way.wait()

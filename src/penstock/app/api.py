@@ -2,8 +2,9 @@
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from penstock import __version__
 from penstock.api.app import Lifespan, create_app
 from penstock.api.office import Office
-from penstock.app.broker import make_broker
+from penstock.app.broker import make_broker, open_patiently
 from penstock.core.catalog import Catalog
 from penstock.service.desk import Desk
 from penstock.settings import Settings
@@ -21,11 +22,13 @@ from penstock.settings import Settings
 class Api:
     """The HTTP application of one node; entering ``running`` opens its broker.
 
+    ``reach`` waits for a broker that is not there yet, which a node that starts with it should do first.
     ``leave`` lets go of whoever waits for something, so that a stop does not have to.
     """
 
     app: FastAPI
     running: Lifespan
+    reach: Callable[[], Awaitable[None]]
     leave: Callable[[], None]
 
 
@@ -45,4 +48,5 @@ def make_api(settings: Settings, catalog: Catalog) -> Api:
             await broker.close()
 
     office = Office(desk, registry, settings.node, socket.gethostname(), __version__, settings.max_body)
-    return Api(create_app(office, running), running, desk.leave)
+    reach = partial(open_patiently, broker, settings.broker_url)
+    return Api(create_app(office, running), running, reach, desk.leave)

@@ -1,7 +1,10 @@
-"""The broker of a URL."""
+"""The broker of a URL, and how a node waits for it to be there."""
 
+import asyncio
 import importlib
+import random
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from penstock.core.clock import system_clock
@@ -13,16 +16,17 @@ from penstock.telemetry.broker import observed
 
 def make_broker(settings: Settings, registry: CollectorRegistry) -> Broker:
     """The broker of the URL's scheme, counted and timed; opens nothing yet."""
-    scheme = settings.broker_url.partition("://")[0]
+    scheme = settings.broker_url.partition("://")[0].partition("+")[0]
     name = f"penstock.brokers.{scheme}"
     try:
         adapter = importlib.import_module(name)
     except ModuleNotFoundError as missing:
         if not f"{name}.".startswith(f"{missing.name}."):
             raise  # the adapter is there, its driver is not
-        message = f"no broker speaks {scheme!r}; PENSTOCK_BROKER_URL starts with sqlite://"
+        message = f"no broker speaks {scheme!r}; PENSTOCK_BROKER_URL starts with sqlite:// or redis://"
         raise PenstockError(ErrorCode.INVALID_REQUEST, message) from None
     options = BrokerOptions(
+        namespace=settings.namespace,
         lease_ms=settings.lease,
         timeout_s=settings.broker_timeout / 1000,
         keep_jobs_ms=settings.keep_results,
@@ -30,3 +34,37 @@ def make_broker(settings: Settings, registry: CollectorRegistry) -> Broker:
     )
     broker: Broker = adapter.connect(settings.broker_url, options, system_clock)
     return observed(broker, registry)
+
+
+FIRST_PAUSE_S = 2.0
+TRIES = 5
+
+
+async def open_patiently(broker: Broker, url: str, first_pause_s: float = FIRST_PAUSE_S) -> None:
+    """Connect, giving a broker that is still starting the time to do so; a line in the log per try.
+
+    Raises BROKER_UNAVAILABLE after the last try; once a node is up, it waits for a lost broker for ever.
+    """
+    log = structlog.get_logger("penstock.broker").bind(broker=without_password(url))
+    for attempt in range(1, TRIES + 1):
+        try:
+            await broker.open()
+        except PenstockError as failed:
+            if failed.code is not ErrorCode.BROKER_UNAVAILABLE:
+                raise
+            pause_s = first_pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+            if attempt == TRIES:
+                message = f"gave up after {TRIES} tries: {failed.message}"
+                raise PenstockError(failed.code, message, retry_after_s=failed.retry_after_s) from failed
+            said = {"error": failed.message, "try": attempt, "of": TRIES, "again_in_s": round(pause_s, 1)}
+            log.warning("broker cannot be reached", **said)
+            await asyncio.sleep(pause_s)
+        else:
+            log.info("connected", **({"try": attempt} if attempt > 1 else {}))
+            return
+
+
+def without_password(url: str) -> str:
+    """A broker's URL as it may be shown: no user, no password, no options."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -9,7 +9,7 @@ import socket
 from prometheus_client import CollectorRegistry, start_http_server
 
 from penstock import __version__
-from penstock.app.broker import make_broker
+from penstock.app.broker import make_broker, open_patiently
 from penstock.core.clock import system_clock
 from penstock.core.job import WorkerInfo
 from penstock.executors.process import ProcessExecutor
@@ -27,7 +27,9 @@ async def run_worker(settings: Settings, parent: int | None = None) -> None:
     registry = CollectorRegistry()
     broker = make_broker(settings, registry)
     info = worker_info(settings)
-    supervisor = Supervisor(broker, ProcessExecutor(settings.tasks), info, worker_policy(settings))
+    upkeep = Upkeep(broker, info.id)
+    executor = ProcessExecutor(settings.tasks)
+    supervisor = Supervisor(broker, executor, info, worker_policy(settings), on_lapse=upkeep.hurry)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)
@@ -35,12 +37,12 @@ async def run_worker(settings: Settings, parent: int | None = None) -> None:
         loop.add_reader(parent, _orphaned, loop, parent, supervisor)
     if settings.worker_metrics_port:
         start_http_server(settings.worker_metrics_port, "127.0.0.1", registry)
-    await broker.open()
-    upkeep = asyncio.create_task(Upkeep(broker, info.id).run())
+    await open_patiently(broker, settings.broker_url)
+    looking_after = asyncio.create_task(upkeep.run())
     try:
         await supervisor.run()
     finally:
-        upkeep.cancel()
+        looking_after.cancel()
         await broker.close()
 
 

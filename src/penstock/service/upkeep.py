@@ -4,6 +4,7 @@ Both verbs are atomic in the broker, so any number of workers may run this at on
 """
 
 import asyncio
+import contextlib
 import random
 
 import structlog
@@ -12,8 +13,10 @@ from penstock.core.errors import PenstockError
 from penstock.core.lifecycle import Lost, settlement
 from penstock.ports import Broker
 
-RECLAIM_S = 0.5
-TRIM_EVERY = 120
+LOOK_S = 10.0
+"""How often to look even if no renewal said that there is something to take over."""
+
+TRIM_EVERY = 6
 RECLAIM_LIMIT = 500
 TRIM_LIMIT = 2_000
 
@@ -24,23 +27,37 @@ class Upkeep:
     def __init__(self, broker: Broker, worker: str) -> None:
         self._broker = broker
         self._worker = worker
+        self._hurry = asyncio.Event()
         self._log = structlog.get_logger("penstock.upkeep").bind(worker=worker)
+
+    def hurry(self) -> None:
+        """A lease has lapsed: look now."""
+        self._hurry.set()
 
     async def run(self) -> None:
         """Reclaim often, trim seldom; a broker that is away is tried again at the next turn."""
         turn = 0
         task = asyncio.current_task()
         while not (task and task.cancelling()):  # a verb that has begun answers even when it is cancelled
-            await asyncio.sleep(RECLAIM_S * random.uniform(0.8, 1.2))  # noqa: S311 - spread over workers
-            turn += 1
+            in_time = await self._until_needed()
+            turn += not in_time
             try:
                 await self.reclaim()
-                if turn % TRIM_EVERY == 0:
+                if not in_time and turn % TRIM_EVERY == 0:
                     await self.trim()
             except PenstockError as failed:
                 self._log.warning("upkeep put off", error=failed.message)
             except Exception:  # noqa: BLE001 - a worker that no longer looks after the dead would look well
                 self._log.exception("upkeep failed")
+
+    async def _until_needed(self) -> bool:
+        """Whether somebody asked to hurry before it was time to look anyway."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S * random.uniform(0.8, 1.2)):  # noqa: S311 - spread over workers
+                await self._hurry.wait()
+        asked = self._hurry.is_set()
+        self._hurry.clear()
+        return asked
 
     async def trim(self) -> None:
         """Forget in bounded steps, so that no other verb waits long, until nothing is left to forget."""

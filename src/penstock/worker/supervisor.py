@@ -39,13 +39,24 @@ Answer = TypeVar("Answer")
 
 
 class Supervisor:
-    """One worker. `run` returns when it has drained after `stop`."""
+    """One worker. `run` returns when it has drained after `stop`.
 
-    def __init__(self, broker: Broker, executor: Executor, info: WorkerInfo, policy: WorkerPolicy) -> None:
+    ``on_lapse`` is called whenever a renewal tells that some worker's lease has lapsed.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        executor: Executor,
+        info: WorkerInfo,
+        policy: WorkerPolicy,
+        on_lapse: Callable[[], None] = lambda: None,
+    ) -> None:
         self._broker = broker
         self._executor = executor
         self._info = info
         self._policy = policy
+        self._on_lapse = on_lapse
         self._log = structlog.get_logger("penstock.worker").bind(worker=info.id)
         self._journal = Journal(info.id)
         self._pace = Pace()
@@ -215,6 +226,8 @@ class Supervisor:
         self._obey(orders)
 
     def _obey(self, orders: Orders) -> None:
+        if orders.lapsed:
+            self._on_lapse()
         for token in orders.cancel | orders.lost:
             holding = self._held.get(token)
             if holding is None or holding.cancelled:

@@ -45,7 +45,7 @@ async def _first(target: Target, question: Question, *, sentinel: bool) -> Addre
                 finally:
                     line.close()
         except (OSError, hiredis.ReplyError) as failed:
-            problems.append(f"{address[0]}:{address[1]}: {failed or type(failed).__name__}")
+            problems.append(f"{address[0]}:{address[1]}: {str(failed) or type(failed).__name__}")
     raise ConnectionError("; ".join(problems))
 
 

@@ -42,7 +42,7 @@ class Line(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             answer.set_exception(LineLostError("the connection is closed"))
             return answer
-        self._transport.write(hiredis.pack_command(command))
+        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub forgets the …
         self._waiting.append(answer)
         return answer
 

@@ -53,7 +53,7 @@ def _digest(client: str, key: str) -> bytes:
 def pack_renewal(worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> list[Argument]:
     """The arguments of ``renew.lua``."""
     tokens = b"".join([report.token.to_bytes(8, "little") for report in held])
-    about = [worker.id, _json(worker), lease_ms, tokens, len(worker.queues), *worker.queues]
+    about: list[Argument] = [worker.id, _json(worker), lease_ms, tokens, len(worker.queues), *worker.queues]
     return about + [part for report in held if report.progress or report.lines for part in _said(report)]
 
 

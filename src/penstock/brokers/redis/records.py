@@ -5,6 +5,7 @@ The layouts of stamps and records are those of ``lua/common.lua``; only Python r
 
 import re
 from collections.abc import Sequence
+from itertools import repeat
 from struct import Struct
 from typing import Any
 
@@ -124,14 +125,8 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
 def read_jobs(job_ids: list[str], answer: list[Any]) -> list[Job | None]:
     """Jobs from the answer of a script's ``read``; None where there is no fixed part."""
     _, specs, records, errors, progress, results = answer
-    return [
-        None
-        if stored is None
-        else _read_job(
-            job_ids[n], stored, records[n], errors[n], progress[n], results[n] if results else None
-        )
-        for n, stored in enumerate(specs)
-    ]
+    rows = zip(job_ids, specs, records, errors, progress, results or repeat(None), strict=False)
+    return [None if row[1] is None else _read_job(*row) for row in rows]
 
 
 def read_claims(
@@ -152,7 +147,7 @@ def read_claims(
     ]
 
 
-def _read_job(
+def _read_job(  # noqa: PLR0917 - the columns of a row
     job_id: str,
     stored: bytes,
     record: bytes | None,

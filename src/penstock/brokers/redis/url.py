@@ -64,8 +64,10 @@ class _Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def parse(url: str, namespace: str) -> Target:
-    """``redis[s]://[user[:password]@]host[:port][/db]``, ``redis[s]+sentinel://host,host/service[/db]``,
-    ``redis[s]+cluster://host,host``, each also with ``valkey``; options after ``?``.
+    """What a URL of one of these forms says, each also with ``valkey``, and with options after ``?``.
+
+    ``redis[s]://[user[:password]@]host[:port][/db]``, ``redis[s]+sentinel://host,host/service[/db]``,
+    ``redis[s]+cluster://host,host``.
 
     Raises INVALID_REQUEST that says what is wrong, without repeating a password.
     """
@@ -144,9 +146,10 @@ def _addresses(parts: SplitResult, port: int) -> tuple[Address, ...]:
 def _address(text: str, default: int) -> Address:
     try:
         single = urlsplit(f"//{text}")
-        return single.hostname or "localhost", single.port or default
+        port = single.port or default
     except ValueError:
         raise _refused(f"{text!r} is no host:port") from None
+    return single.hostname or "localhost", port
 
 
 def _refused(problem: str) -> PenstockError:

@@ -93,6 +93,7 @@ async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | Non
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     log = structlog.get_logger("penstock.api")
+    await api.reach()
     async with api.running():
         log.info("serving", url=url, docs=f"{url}/docs", node=chosen.node)
         with announced(chosen, url):
