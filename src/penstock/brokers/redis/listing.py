@@ -76,6 +76,5 @@ async def _spans(link: Link, before: bytes) -> AsyncIterator[list[bytes]]:
     bound = b"[" + before[:SPAN]
     while spans := await link.ask("ZREVRANGEBYLEX", link.key("spans"), bound, "-", "LIMIT", 0, PAGE):
         for span in spans:
-            made = await link.ask("GET", link.key("ids:").encode() + span) or b""
-            yield [made[at : at + 16] for at in range(0, len(made), 16)]
+            yield await link.ask("LRANGE", link.key("ids:").encode() + span, 0, -1)
         bound = b"(" + spans[-1]

@@ -36,30 +36,36 @@ _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 class _Fixed(msgspec.Struct, frozen=True, array_like=True):
     """What never changes of a job, apart from its id and queue.
 
-    Text that is a hash or an id is kept as bytes, half as many; hence the fields of type Any.
-
-    New fields are added at the end with a default, so that older and newer releases read one another.
+    A queued job should cost as few bytes as can be: text that is a hash or an id is kept as half as many
+    (hence the fields of type Any), the priority is its place in the list, and what is missing at the end
+    has its default. New fields go there too, so that older and newer releases read one another.
     """
 
     task: str
     version: str
     params: bytes
-    priority: Priority
+    priority: int
     limits: Limits | None
     fingerprint: Any
-    delay_ms: int
-    idempotency_key: str | None
-    client: str | None
     initiated_by: str
-    request_id: Any
-    parent_id: Any
+    delay_ms: int = 0
+    request_id: Any = None
+    client: str | None = None
+    idempotency_key: str | None = None
+    parent_id: Any = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Fixed).decode
 _progress = msgspec.msgpack.Decoder(JobProgress).decode
 _error = msgspec.json.Decoder(JobError).decode
-_USUAL = Limits()
+_USUAL_LIMITS = Limits()
+_PRIORITIES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
+_PLACES = {priority: place for place, priority in enumerate(_PRIORITIES)}
+_NOTHING = (None, 0)
+
+USUAL_QUEUE = "default"
+"""The queue that a stamp does not name."""
 
 
 def id_bytes(job_id: str) -> bytes | None:
@@ -80,24 +86,26 @@ def id_texts(raw: bytes) -> list[str]:
 
 def pack_spec(spec: JobSpec) -> bytes:
     """The fixed part of a job, in front of it its stamp but for the time at which it is kept."""
-    queue = spec.queue.encode()
+    queue = b"" if spec.queue == USUAL_QUEUE else spec.queue.encode()
     stamp = lifecycle.rank(spec.priority, 0).to_bytes(3, "little") + bytes((len(queue),)) + queue
-    return stamp + _encode(
-        _Fixed(
-            spec.task,
-            spec.version,
-            bytes(spec.params),
-            spec.priority,
-            None if spec.limits == _USUAL else spec.limits,
-            bytes.fromhex(spec.fingerprint) if _HEX.fullmatch(spec.fingerprint) else spec.fingerprint,
-            spec.delay_ms,
-            spec.idempotency_key,
-            spec.client,
-            spec.initiated_by,
-            _short(spec.request_id),
-            _short(spec.parent_id),
-        )
+    fields = (
+        spec.task,
+        spec.version,
+        bytes(spec.params),
+        _PLACES[spec.priority],
+        None if spec.limits == _USUAL_LIMITS else spec.limits,
+        bytes.fromhex(spec.fingerprint) if _HEX.fullmatch(spec.fingerprint) else spec.fingerprint,
+        spec.initiated_by,
+        spec.delay_ms,
+        _short(spec.request_id),
+        spec.client,
+        spec.idempotency_key,
+        _short(spec.parent_id),
     )
+    told = len(fields)
+    while fields[told - 1] in _NOTHING:
+        told -= 1
+    return stamp + _encode(fields[:told])
 
 
 def read_spec(job_id: str, stored: bytes) -> JobSpec:
@@ -109,9 +117,9 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         task=fixed.task,
         version=fixed.version,
         params=msgspec.Raw(fixed.params),
-        queue=stored[_STAMP:body].decode(),
-        priority=fixed.priority,
-        limits=fixed.limits or _USUAL,
+        queue=stored[_STAMP:body].decode() or USUAL_QUEUE,
+        priority=_PRIORITIES[fixed.priority],
+        limits=fixed.limits or _USUAL_LIMITS,
         fingerprint=fixed.fingerprint if isinstance(fixed.fingerprint, str) else fixed.fingerprint.hex(),
         delay_ms=fixed.delay_ms,
         idempotency_key=fixed.idempotency_key,

@@ -10,12 +10,12 @@ for i, id in ipairs(ids) do
   if job and job.state == RUNNING then
     if job.flags % 2 ~= STOP then job.flags = job.flags + STOP end
     put('jobs', id, pack(job))
-    drop('SADD', 'stopping', token_field(job.token))
+    collect('SADD', 'stopping', token_field(job.token))
   elseif job and job.state < RUNNING then
     if job.state == QUEUED then
-      drop('ZREM', 'queue:' .. job.queue, id)
+      collect('ZREM', 'queue:' .. job.queue, id)
     else
-      drop('ZREM', 'due', id)
+      collect('ZREM', 'due', id)
     end
     count(job.state, job.queue, -1)
     count(CANCELLED, job.queue, 1)

@@ -13,7 +13,7 @@ local function promote()
     local job = unpack_record(records[i])
     job.state = QUEUED
     put('jobs', id, pack(job))
-    drop('ZREM', 'due', id)
+    collect('ZREM', 'due', id)
     enqueue(job.queue, job.due + job.head, id)
     count(SCHEDULED, job.queue, -1)
     count(QUEUED, job.queue, 1)
@@ -35,7 +35,7 @@ local function merge(names)
   for i = 1, math.min(limit, #line) do
     taken[#taken + 1] = line[i][2]
     taken[#taken + 1] = line[i][1]
-    drop('ZREM', 'queue:' .. line[i][3], line[i][2])
+    collect('ZREM', 'queue:' .. line[i][3], line[i][2])
   end
   return taken
 end
@@ -67,8 +67,8 @@ for i, id in ipairs(ids) do
   local record = records[i]
   local job = job_of(record, specs[i])
   if record then
-    drop('HDEL', 'progress', id)
-    drop('HDEL', 'errors', id)
+    collect('HDEL', 'progress', id)
+    collect('HDEL', 'errors', id)
   end
   local token = first + i - 1
   job.state, job.attempt, job.token, job.worker = RUNNING, job.attempt + 1, token, worker

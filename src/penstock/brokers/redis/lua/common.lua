@@ -17,7 +17,7 @@
 --   leases    zset  workers by lapse of their lease      info, seen   hashes by worker
 --   stopping  set   tokens of running jobs that were cancelled
 --   done      zset  final jobs by time of their end      ended_badly  zset, by id
---   ids:B     string  job ids made in the span of time B, 16 bytes each      spans  zset of every B
+--   ids:B     list  job ids made in the span of time B      spans  zset of every B
 --   keys      hash  idempotency key -> job id      key_of  hash, the other way round
 --   depths    hash  state and queue -> number of jobs      paused  set of queues
 --   events    stream  one entry per verb and kind of event      meta  hash
@@ -77,7 +77,7 @@ local function place(name, score, member)
   list[#list + 1] = score
   list[#list + 1] = member
 end
-local function drop(command, name, member)
+local function collect(command, name, member)
   local list = later(command, name)
   list[#list + 1] = member
 end
@@ -97,12 +97,18 @@ local function unpack_record(record)
   job.worker = string.sub(record, at + length)
   return job
 end
--- A job that was queued and never touched, from the stamp in front of its fixed part.
-local STAMP = '<I6I3B' -- when it was made, head, length of the queue's name that follows
+-- The stamp in front of a job's fixed part: when it was made, head, length of the queue's name and that name,
+-- left out if it is the usual one.
+local STAMP, USUAL_QUEUE = '<I6I3B', 'default'
+local function queue_at(text, at, length)
+  if length == 0 then return USUAL_QUEUE end
+  return string.sub(text, at, at + length - 1)
+end
+-- A job that was queued and never touched.
 local function untouched(spec)
   local created, head, length, at = struct.unpack(STAMP, spec)
   return { state = QUEUED, flags = 0, attempt = 0, losses = 0, head = head, due = created, token = 0,
-    started = 0, finished = 0, queue = string.sub(spec, at, at + length - 1), worker = '' }
+    started = 0, finished = 0, queue = queue_at(spec, at, length), worker = '' }
 end
 local function job_of(record, spec)
   if record then return unpack_record(record) end

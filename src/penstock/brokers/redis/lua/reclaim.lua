@@ -18,11 +18,11 @@ local charged = {}
 for i, id in ipairs(ids) do
   local job = unpack_record(records[i])
   local token = first + i - 1
-  drop('HDEL', 'held:' .. losers[i], fields[i])
+  collect('HDEL', 'held:' .. losers[i], fields[i])
   put('held:' .. worker, token_field(token), id)
   if job.flags % 2 == STOP then
-    drop('SREM', 'stopping', fields[i])
-    drop('SADD', 'stopping', token_field(token))
+    collect('SREM', 'stopping', fields[i])
+    collect('SADD', 'stopping', token_field(token))
   end
   job.token, job.worker, job.started = token, worker, now
   put('jobs', id, pack(job))

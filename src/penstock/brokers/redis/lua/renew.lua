@@ -38,7 +38,7 @@ for field, id in pairs(current) do
   if not known[field] then
     local job = unpack_record(redis.call('HGET', key('jobs'), id))
     if job.started < now - lease then
-      drop('HDEL', 'held:' .. worker, field)
+      collect('HDEL', 'held:' .. worker, field)
       put('held:', field, id)
       job.worker = ''
       put('jobs', id, pack(job))

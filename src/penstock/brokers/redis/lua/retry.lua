@@ -12,10 +12,10 @@ for i, id in ipairs(ids) do
     job.worker, job.started, job.finished = '', 0, 0
     put('jobs', id, pack(job))
     enqueue(job.queue, now + job.head, id)
-    drop('HDEL', 'errors', id)
-    drop('HDEL', 'progress', id)
-    drop('ZREM', 'done', id)
-    drop('ZREM', 'ended_badly', id)
+    collect('HDEL', 'errors', id)
+    collect('HDEL', 'progress', id)
+    collect('ZREM', 'done', id)
+    collect('ZREM', 'ended_badly', id)
     tell('q', id, '')
   end
 end

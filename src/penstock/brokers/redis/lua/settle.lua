@@ -29,11 +29,11 @@ for i = 1, total do
     if job.flags % 2 == STOP then
       state, attempt, losses, delay = c_state, c_attempt, c_losses, c_delay
       if trouble then trouble = trouble + 2 end
-      drop('SREM', 'stopping', token_field(token))
+      collect('SREM', 'stopping', token_field(token))
     end
     count(RUNNING, job.queue, -1)
     count(state, job.queue, 1)
-    drop('HDEL', 'held:' .. job.worker, token_field(token))
+    collect('HDEL', 'held:' .. job.worker, token_field(token))
     job.state, job.attempt, job.losses, job.token = state, attempt, losses, 0
     if state == SCHEDULED then
       job.due = now + delay

@@ -22,7 +22,7 @@ for i, id in ipairs(ids) do
     fresh[id] = true
     local fixed, delay = ARGV[OWN + 2 + i], 0
     local head, length, at = struct.unpack('<I3B', fixed)
-    local queue = string.sub(fixed, at, at + length - 1)
+    local queue = queue_at(fixed, at, length)
     if delays ~= '' then delay = struct.unpack('<I8', delays, i * 8 - 7) end
     put('specs', id, struct.pack('<I6', now) .. fixed)
     if idempotency then
@@ -42,17 +42,10 @@ for i, id in ipairs(ids) do
       tell('s', id, '')
     end
     local span = string.sub(id, 1, 5)
-    local made = spans[span]
-    if not made then
-      made = {}
-      spans[span] = made
-    end
-    made[#made + 1] = id
+    spans[span] = true
+    collect('RPUSH', 'ids:' .. span, id)
   end
 end
+for span in pairs(spans) do place('spans', 0, span) end
 finish()
-for span, made in pairs(spans) do
-  redis.call('APPEND', key('ids:' .. span), table.concat(made))
-  redis.call('ZADD', key('spans'), 0, span)
-end
 return { clock, now, positions, table.concat(repeated), read(repeated, true) }

@@ -12,12 +12,12 @@ local function trim_jobs()
   for i, id in ipairs(ids) do
     local job = unpack_record(records[i])
     count(job.state, job.queue, -1)
-    for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress' }) do drop('HDEL', name, id) end
-    drop('ZREM', 'done', id)
-    if job.state ~= SUCCEEDED then drop('ZREM', 'ended_badly', id) end
+    for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress' }) do collect('HDEL', name, id) end
+    collect('ZREM', 'done', id)
+    if job.state ~= SUCCEEDED then collect('ZREM', 'ended_badly', id) end
     if keys[i] then
-      drop('HDEL', 'keys', keys[i])
-      drop('HDEL', 'key_of', id)
+      collect('HDEL', 'keys', keys[i])
+      collect('HDEL', 'key_of', id)
     end
     gone[id] = true
     spans[string.sub(id, 1, 5)] = true
@@ -25,15 +25,14 @@ local function trim_jobs()
   finish()
   for span in pairs(spans) do
     local name = key('ids:' .. span)
-    local made, kept = redis.call('GET', name) or '', {}
-    for at = 1, #made, 16 do
-      local id = string.sub(made, at, at + 15)
+    local kept = {}
+    for _, id in ipairs(redis.call('LRANGE', name, 0, -1)) do
       if not gone[id] then kept[#kept + 1] = id end
     end
+    redis.call('DEL', name)
     if #kept > 0 then
-      redis.call('SET', name, table.concat(kept))
+      each('RPUSH', 'ids:' .. span, kept)
     else
-      redis.call('DEL', name)
       redis.call('ZREM', key('spans'), span)
     end
   end
