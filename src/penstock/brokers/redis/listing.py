@@ -8,11 +8,11 @@ through the spans of time in which ids were made, from the newest on.
 from collections.abc import AsyncIterator
 
 from penstock.brokers.redis.link import Link
-from penstock.brokers.redis.records import id_bytes, id_texts, read_jobs
+from penstock.brokers.redis.records import id_bytes, id_texts, may_match, read_jobs
 from penstock.core.job import Job, State
 from penstock.ports import JobQuery
 
-PAGE = 500
+PAGE = 1_000
 SPAN = 5
 """Bytes of an id that name its span of 256 ms."""
 
@@ -23,16 +23,14 @@ async def find(link: Link, query: JobQuery) -> list[Job]:
     """See `Broker.find`."""
     found: list[Job] = []
     async for page in _candidates(link, query):
-        answer = await link.call("get", b"".join(page), 0)
-        found += [job for job in read_jobs(id_texts(b"".join(page)), answer) if job and _matches(job, query)]
+        clock, specs, records, *others = await link.call("get", b"".join(page), 0)
+        wanted = [n for n, stored in enumerate(specs) if stored and may_match(stored, records[n], query)]
+        parts = [[part[n] for n in wanted] if part else part for part in (specs, records, *others)]
+        ids = id_texts(b"".join([page[n] for n in wanted]))
+        found += [job for job in read_jobs(ids, [clock, *parts]) if job]
         if len(found) >= query.limit:
             break
     return found[: query.limit]
-
-
-def _matches(job: Job, query: JobQuery) -> bool:
-    wanted = ((query.state, job.state), (query.task, job.spec.task), (query.queue, job.spec.queue))
-    return all(asked is None or asked == found for asked, found in wanted)
 
 
 async def _candidates(link: Link, query: JobQuery) -> AsyncIterator[list[bytes]]:
@@ -46,14 +44,14 @@ async def _candidates(link: Link, query: JobQuery) -> AsyncIterator[list[bytes]]
         pieces = _running(link)
     else:
         pieces = _spans(link, before)
-    # A page is not worth a call unless it may fill what is asked for.
+    # The first page may have all that is asked for; if it has not, whoever looks will look at many.
     size = min(PAGE, max(query.limit, 50))
     rest: list[bytes] = []
     async for piece in pieces:
         rest += sorted((each for each in piece if each < before), reverse=True)
         while len(rest) >= size:
             yield rest[:size]
-            rest = rest[size:]
+            rest, size = rest[size:], PAGE
     if rest:
         yield rest
 

@@ -14,6 +14,7 @@ import msgspec
 from penstock.core import lifecycle
 from penstock.core.job import Job, JobError, JobProgress, JobSpec, Limits, Priority, State
 from penstock.core.lifecycle import Claim
+from penstock.ports import JobQuery
 
 STATES = (
     State.SCHEDULED,
@@ -55,8 +56,15 @@ class _Fixed(msgspec.Struct, frozen=True, array_like=True):
     parent_id: Any = None
 
 
+class _Task(msgspec.Struct, frozen=True, array_like=True):
+    """Only the first field of `_Fixed`; the decoder skips the rest."""
+
+    task: str
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Fixed).decode
+_decode_task = msgspec.msgpack.Decoder(_Task).decode
 _progress = msgspec.msgpack.Decoder(JobProgress).decode
 _error = msgspec.json.Decoder(JobError).decode
 _USUAL_LIMITS = Limits()
@@ -127,6 +135,17 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         initiated_by=fixed.initiated_by,
         request_id=_long(fixed.request_id),
         parent_id=_long(fixed.parent_id),
+    )
+
+
+def may_match(stored: bytes, record: bytes | None, query: JobQuery) -> bool:
+    """Whether a job can be what is looked for, seen without reading all of it: most are not."""
+    body = _STAMP + stored[9]
+    state = State.QUEUED if record is None else STATES[record[0]]
+    return (
+        query.state in {None, state}
+        and query.queue in {None, stored[_STAMP:body].decode() or USUAL_QUEUE}
+        and (query.task is None or query.task == _decode_task(memoryview(stored)[body:]).task)
     )
 
 
