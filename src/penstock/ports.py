@@ -110,11 +110,15 @@ class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """The broker's figures. ``states`` counts the jobs it still keeps, by state."""
+    """The broker's figures. ``states`` counts the jobs it still keeps, by state.
+
+    ``warnings`` tells an operator how the store is set up so that it may lose what it was given.
+    """
 
     states: Mapping[str, int]
     queues: tuple[QueueStats, ...]
     workers: tuple[WorkerStats, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):

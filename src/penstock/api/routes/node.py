@@ -58,7 +58,7 @@ def router(office: Office) -> APIRouter:
         return answer(
             {
                 "status": "ok" if live else "degraded",
-                "broker": {"status": "ok"},
+                "broker": {"status": "ok", "warnings": stats.warnings},
                 "workers": workers,
                 "queues": [queue_view(queue) for queue in stats.queues],
             }

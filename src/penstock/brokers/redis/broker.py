@@ -182,7 +182,7 @@ class RedisBroker:
 
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
-        return read_stats(await self._link.call("stats"))
+        return read_stats(await self._link.call("stats"), self._link.warnings)
 
 
 _YES = ord("1")

@@ -12,7 +12,7 @@ from penstock.ports import QueueStats, Stats, WorkerStats
 _decode_worker = msgspec.json.Decoder(WorkerInfo).decode
 
 
-def read_stats(answer: list[Any]) -> Stats:
+def read_stats(answer: list[Any], warnings: tuple[str, ...]) -> Stats:
     """Depths as the verbs counted them, ages from the head of each line, workers with their leases."""
     _, now, counted, paused, heads, told, seen, leases, holding = answer
     depths: dict[str, dict[State, int]] = {}
@@ -34,7 +34,8 @@ def read_stats(answer: list[Any]) -> Stats:
         )
         for name in sorted(depths.keys() | stopped)
     )
-    return Stats(states=dict(states), queues=queues, workers=_workers(now, told, seen, leases, holding))
+    workers = _workers(now, told, seen, leases, holding)
+    return Stats(states=dict(states), queues=queues, workers=workers, warnings=warnings)
 
 
 def _workers(

@@ -9,6 +9,7 @@ from typing import Any
 
 import hiredis
 
+from penstock.brokers.redis.dangers import dangers
 from penstock.brokers.redis.directory import call_primary
 from penstock.brokers.redis.line import Line, LineLostError, ask, closed_unless_good
 from penstock.brokers.redis.scripts import Script, script
@@ -36,6 +37,7 @@ class Link:
         self._dialling: asyncio.Task[None] | None = None
         self._wanted = 0
         self._problem = ""
+        self.warnings: tuple[str, ...] = ()
         self._others: set[Line] = set()
         self._ahead_ms = 0.0
         self._closed = False
@@ -191,6 +193,7 @@ class Link:
                     line = await call_primary(self._target, self.base)
                     with closed_unless_good(line):
                         seconds, micros = await ask(line, "TIME")
+                        self.warnings = await dangers(line)
             except (OSError, hiredis.ReplyError) as failed:
                 self._problem = str(failed) or type(failed).__name__
             else:

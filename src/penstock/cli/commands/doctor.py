@@ -74,6 +74,8 @@ async def _node(connected: AsyncClient) -> AsyncIterator[Finding]:
     health = await connected.send(messages.report("/health"))
     broker = health["broker"]
     yield ("broker", broker["status"] == "ok", broker.get("reason", "answers"))
+    for warning in broker.get("warnings", ()):
+        yield ("broker", False, warning)
     workers = health["workers"] or {"live": 0, "slots": 0, "busy": 0}
     told = f"{workers['live']} live, {workers['busy']} of {workers['slots']} slots busy"
     yield (
