@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+import redis
+
 from support.redis_server import HOST, RedisServer, unused_port
 from support.wait import PATIENCE_S, until
 
@@ -124,17 +126,17 @@ class SentinelGroup(Group):
         until(self._replicated, within, "both replicas follow the primary")
 
     def _replicated(self) -> bool:
-        roles = [server.info("replication") for server in self.data]
+        roles = [_replication(server) for server in self.data]
         following = [role for role in roles if role.get("master_link_status") == "up"]
         return Counter(role["role"] for role in roles) == {"master": 1, "slave": 2} and len(following) == 2
 
     def wait_copied(self, within: float = PATIENCE_S) -> None:
         """Wait until the replicas have what the primary had taken by now; a failover loses none of it."""
         written = self.primary.info("replication")["master_repl_offset"]
-        until(lambda: min(self._offsets()) >= written, within, "the replicas have every write")
+        until(lambda: min(self._offsets(), default=-1) >= written, within, "the replicas have every write")
 
     def _offsets(self) -> list[int]:
-        roles = [server.info("replication") for server in self.data]
+        roles = [_replication(server) for server in self.data]
         return [role["slave_repl_offset"] for role in roles if role["role"] == "slave"]
 
     def wait_ready(self, within: float = PATIENCE_S) -> Self:
@@ -147,21 +149,21 @@ class SentinelGroup(Group):
     @property
     def primary(self) -> RedisServer:
         """The server that every sentinel names, waiting until they agree."""
-        until(lambda: len(self._named()) == 1, what="the sentinels name one primary")
-        (port,) = self._named()
+        (port,) = until(self._agreed, what="the sentinels name one primary")
         return next(server for server in self.data if server.port == port)
 
     def owner(self, key: str) -> RedisServer:  # noqa: ARG002 - the primary has them all
         return self.primary
 
-    def _named(self) -> set[int]:
-        return {sentinel.primary_port() for sentinel in self.sentinels}
+    def _agreed(self) -> set[int]:
+        named = {sentinel.primary_port() for sentinel in self.sentinels}
+        return named if len(named) == 1 else set()
 
     def wait_replaced(self, old: RedisServer, within: float = PATIENCE_S) -> RedisServer:
         """Wait until every sentinel names another primary and that one takes writes; returns it."""
-        until(lambda: old.port not in self._named() and len(self._named()) == 1, within, f"{old} is replaced")
+        until(lambda: self._agreed() - {old.port}, within, f"{old} is replaced")
         new = self.primary
-        until(lambda: new.info("replication")["role"] == "master", within, f"{new} is primary")
+        until(lambda: _replication(new)["role"] == "master", within, f"{new} is primary")
         return new
 
     @contextlib.contextmanager
@@ -176,11 +178,19 @@ class SentinelGroup(Group):
 
     def wait_demoted(self, old: RedisServer, within: float = PATIENCE_S) -> None:
         """Wait until a primary that was replaced knows it, and follows the new one."""
-        until(lambda: old.info("replication")["role"] == "slave", within, f"{old} is a replica")
+        until(lambda: _replication(old)["role"] == "slave", within, f"{old} is a replica")
         self.wait_replicated(within)
 
     def delete(self, pattern: str) -> int:
         return self.primary.delete(pattern)
+
+
+def _replication(server: RedisServer) -> dict[str, Any]:
+    """What it says of its role; nothing in the moment when a sentinel changes it, which cuts clients off."""
+    try:
+        return server.info("replication")
+    except (redis.ConnectionError, redis.TimeoutError):
+        return {"role": "unknown"}
 
 
 def _knows_all(view: dict[str, Any]) -> bool:
