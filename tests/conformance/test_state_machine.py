@@ -214,7 +214,9 @@ class BrokerMachine(RuleBasedStateMachine):
         for job_id in gone:
             del self.told[job_id]
 
-    @precondition(lambda self: self.last_event.endswith("7"))  # costs as much as ten others
+    @precondition(
+        lambda self: (len(self.model.jobs) + len(self.issued)) % 10 == 7
+    )  # costs as much as ten others
     @rule()
     def close_and_open_again(self) -> None:
         self.run(self.store.close(self.brokers.pop(0)))

@@ -70,7 +70,11 @@ async def test_health_with_a_worker(house):
     await house.hands.live()
     health = (await house.ask("GET", "/health")).json()
     assert set(health) == {"status", "broker", "workers", "queues", "node", "version"}
-    assert (health["status"], health["broker"], health["node"]) == ("ok", {"status": "ok"}, "house")
+    assert (health["status"], health["broker"], health["node"]) == (
+        "ok",
+        {"status": "ok", "warnings": []},
+        "house",
+    )
     assert health["workers"] == {"live": 1, "slots": 4, "busy": 0}
     (queue,) = health["queues"]
     assert (queue["name"], queue["queued"]) == ("default", 1)
