@@ -6,7 +6,7 @@ from penstock.brokers.redis.line import Line, ask
 
 
 async def dangers(line: Line) -> tuple[str, ...]:
-    """Warnings about this server; none if it does not let us look."""
+    """Warnings about this server; none if it does not let us look. Raises OSError while it loads its data."""
     found: dict[str, str] = {}
     try:
         for section in ("persistence", "memory"):
@@ -14,6 +14,8 @@ async def dangers(line: Line) -> tuple[str, ...]:
             found |= dict(each.split(":", 1) for each in text.splitlines() if ":" in each)
     except hiredis.ReplyError:
         return ()
+    if found.get("loading") == "1":  # it would also say that it has no append-only file
+        raise ConnectionError("is still loading its data")
     return tuple(_warnings(found))
 
 

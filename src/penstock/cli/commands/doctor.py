@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from penstock import __version__
+from penstock.app.broker import without_password
 from penstock.cli import announce, show
 from penstock.cli.run import ExitCode, Json, Url, plain_errors, settings, with_client
 from penstock.client import AsyncClient, messages
@@ -57,7 +58,7 @@ def _here(chosen: Settings, url: str | None) -> list[Finding]:
         (
             "asked",
             True,
-            f"node at {node}" if node else f"broker {chosen.broker_url.partition('?')[0]}, no node",
+            f"node at {node}" if node else f"broker {without_password(chosen.broker_url)}, no node",
         ),
     ]
 
