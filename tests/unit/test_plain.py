@@ -216,6 +216,18 @@ class Root(RootModel[int]):
     pass
 
 
+class Described(Strict):
+    """Its schema says more than pydantic would."""
+
+    x: int
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        schema = handler(source)
+        schema["schema"]["from_attributes"] = True
+        return schema
+
+
 class Later(Strict):
     x: "Unknown"  # noqa: F821 - on purpose: it is never resolved
 
@@ -233,6 +245,7 @@ NOT_PLAIN = [
     Made,
     Finished,
     Root,
+    Described,
     Later,
     field(float),
     field(int | None),
@@ -262,6 +275,7 @@ NOT_PLAIN = [
     field(str, Text("x")),
     field(int, Level.LOW),
     field(int, Field(default_factory=int)),
+    field(int, Field(default=1, validate_default=True)),
     configured(str_to_lower=True),
     configured(str_strip_whitespace=True),
     configured(str_max_length=3),
