@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.params import Body
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -59,23 +60,25 @@ class QuickRoute(APIRoute):
 
 
 def _can_be_quick(route: APIRoute) -> bool:
-    """Whether a body is all that the endpoint needs and all that may keep it from being called."""
-    dependant = route.dependant
-    bodies = [body.field_info.annotation for body in dependant.body_params]
-    supplied = {dependant.request_param_name, *(body.name for body in dependant.body_params)}
-    others = [
-        p.default for p in inspect.signature(route.endpoint).parameters.values() if p.name not in supplied
-    ]
+    """Whether a body is all that the endpoint needs, and all that may keep it from being called."""
+    dependant, signature = route.dependant, inspect.signature(route.endpoint)
+    bodies = {body.name for body in dependant.body_params if _is_whole_model(body.field_info)}
+    others = [each for each in signature.parameters.values() if each.name not in {"request", *bodies}]
     return (
-        [inspect.isclass(model) and issubclass(model, BaseModel) for model in bodies] == [True]
+        len(bodies) == 1
         and dependant.request_param_name == "request"
+        and all(each.default is not each.empty and not isinstance(each.default, FieldInfo) for each in others)
         and not dependant.cookie_params
-        and not any(
-            default is inspect.Parameter.empty or isinstance(default, FieldInfo) for default in others
-        )
         # It has nothing to refuse where there is no query. Any other check must not be skipped.
         and all(needed.call is known_query for needed in dependant.dependencies)
+        and inspect.iscoroutinefunction(route.endpoint)
+        and signature.return_annotation is Response
     )
+
+
+def _is_whole_model(body: FieldInfo) -> bool:
+    model: Any = body.annotation
+    return type(body) is Body and not body.embed and inspect.isclass(model) and issubclass(model, BaseModel)
 
 
 def _says_only_json(scope: Scope, telling: frozenset[bytes]) -> bool:
@@ -86,9 +89,10 @@ def _says_only_json(scope: Scope, telling: frozenset[bytes]) -> bool:
 
 
 async def _read(request: Request, model: Any) -> BaseModel | None:
-    """The body, parsed and validated as FastAPI does it; None if that would not succeed."""
+    """The body, parsed and validated as FastAPI does it; None if that may not succeed."""
     try:
         given = await request.json()
+        # Of null, releases of FastAPI differ in whether it is a body.
         return model.model_validate(given, from_attributes=True) if type(given) is dict else None
     except (ValueError, RecursionError, ClientDisconnect):
         return None
