@@ -62,8 +62,9 @@ def router(office: Office) -> APIRouter:
 
         A receipt is ``{admission, job}`` or ``{error}``; a bad submission does not keep the others out.
         """
-        answers = await desk.submit_many(batch.jobs, request_id(request))
-        return answer({"receipts": [_receipt(each, node, request_id(request)) for each in answers]})
+        asked = request_id(request)
+        answers = await desk.submit_many(batch.jobs, asked)
+        return answer({"receipts": [_receipt(each, node, asked) for each in answers]})
 
     @routes.get("/jobs", response_model=JobList)
     async def find(
