@@ -52,10 +52,13 @@ class Desk:
         # Listening before submitting saves looking whether it has ended meanwhile.
         async with self._feed.waiting(spec.id) as ended:
             receipt = await self._submit(spec)
-            if receipt.job is not None and receipt.job.id != spec.id:
-                return replace(receipt, job=await self.get(receipt.job.id, wait_s))
-            await _within(ended, wait_s)
-        return replace(receipt, job=await self._get(spec.id))
+            job = receipt.job
+            if job is None or job.state.final:
+                return receipt
+            if job.id == spec.id:
+                await _within(ended, wait_s)
+                return replace(receipt, job=await self._get(job.id))
+        return replace(receipt, job=await self._wait(job.id, wait_s))
 
     async def _submit(self, spec: JobSpec) -> Receipt:
         (receipt,) = await self._broker.submit([spec])
@@ -107,10 +110,14 @@ class Desk:
         job = await self._get(job_id)
         if job.state.final or wait_s <= 0:
             return job
+        return await self._wait(job_id, wait_s)
+
+    async def _wait(self, job_id: str, wait_s: float) -> Job:
         async with self._feed.waiting(job_id) as ended:
-            job = await self._get(job_id)
-            if not job.state.final:
-                await _within(ended, wait_s)
+            job = await self._get(job_id)  # it may have ended before anybody listened
+            if job.state.final:
+                return job
+            await _within(ended, wait_s)
         return await self._get(job_id)
 
     async def _get(self, job_id: str) -> Job:
