@@ -29,6 +29,11 @@ async def test_request_id_is_stored_on_every_way_in(house, path):
     assert {job["request_id"] for job in jobs} == {"way-in"}
 
 
+async def test_of_two_request_ids_the_first_is_kept(house):
+    headers = [("X-Request-ID", "first"), ("X-Request-ID", "second")]
+    assert (await house.http.get("/livez", headers=headers)).headers["x-request-id"] == "first"
+
+
 async def test_request_id_is_made_where_there_is_none(house):
     answers = [await house.ask("POST", "/jobs", {"task": "noop"}) for _ in range(2)]
     ids = [answer.headers["x-request-id"] for answer in answers]

@@ -165,6 +165,67 @@ async def test_wait_that_fails_leaves_no_waiter_behind(desk):
     assert not desk._feed._waiters
 
 
+@pytest.fixture
+def calls(desk, monkeypatch):
+    """The verbs that the desk has asked of its broker, apart from reading the feed."""
+    asked = []
+    for name in ("submit", "get", "head"):
+
+        def counting(verb, name=name):
+            async def counted(*args):
+                asked.append(name)
+                return await verb(*args)
+
+            return counted
+
+        monkeypatch.setattr(desk._broker, name, counting(getattr(desk._broker, name)))
+    return asked
+
+
+async def test_submission_that_waits_asks_for_the_job_once(house, desk, calls):
+    asking = asyncio.create_task(desk.submit(submission(queue="default"), wait_s=PATIENCE_S))
+    await house.hands.work()
+    assert (await asking).job.state is State.SUCCEEDED
+    assert calls == ["head", "submit", "get"]
+
+
+async def test_answer_that_is_known_is_not_asked_for_again(house, desk, calls):
+    first = (await desk.submit(submission(queue="default", idempotency_key="k"))).job
+    await house.hands.work()
+    calls.clear()
+    async with asyncio.timeout(PATIENCE_S / 2):
+        receipt = await desk.submit(submission(queue="default", idempotency_key="k"), wait_s=PATIENCE_S)
+    assert (receipt.admission, receipt.job.id) == (Admission.REPEATED, first.id)
+    assert (receipt.job.state, bytes(receipt.job.result)) == (State.SUCCEEDED, b"42")
+    assert calls == ["head", "submit"]
+
+
+async def test_job_of_somebody_else_is_looked_at_before_it_is_waited_for(house, desk, monkeypatch):
+    """It ends, and the feed tells of it, between the receipt and the wait."""
+    first = (await desk.submit(submission(queue="default", idempotency_key="k"))).job
+    (claim,) = await house.hands.take()
+    told = asyncio.Event()
+    submit, events = desk._broker.submit, desk._broker.events
+
+    async def submit_before_the_end(specs):
+        receipts = await submit(specs)
+        await house.hands.end(claim)
+        await told.wait()
+        return receipts
+
+    async def watched(*args):
+        found = await events(*args)
+        if any(event.kind == "succeeded" for event in found):
+            told.set()
+        return found
+
+    monkeypatch.setattr(desk._broker, "submit", submit_before_the_end)
+    monkeypatch.setattr(desk._broker, "events", watched)
+    async with asyncio.timeout(PATIENCE_S / 2):
+        receipt = await desk.submit(submission(queue="default", idempotency_key="k"), wait_s=PATIENCE_S)
+    assert (receipt.job.id, receipt.job.state) == (first.id, State.SUCCEEDED)
+
+
 async def test_waiting_costs_the_broker_one_call_not_many(desk, monkeypatch):
     job = (await desk.submit(submission())).job
     calls = 0

@@ -1,5 +1,6 @@
 """Equal questions have one form and one fingerprint; different ones never share it."""
 
+import hashlib
 import json
 import math
 import random
@@ -149,6 +150,15 @@ def test_parts_do_not_run_into_one_another(one: str, two: str) -> None:
     assert fingerprint(one + two, "", b"") != fingerprint(one, two, b"")
     assert fingerprint(one, two, b"") != fingerprint(one, "", two.encode())
     assert fingerprint(one, two, b"") != fingerprint(one, "", b"", two)
+
+
+@given(parts)
+def test_the_fingerprint_is_a_hash_of_all_parts_each_with_its_length_in_front(given: Any) -> None:
+    name, version, params, data_version = given
+    whole = b""
+    for part in (name.encode(), version.encode(), data_version.encode(), params):
+        whole += len(part).to_bytes(8, "big") + part
+    assert fingerprint(*given) == hashlib.sha256(whole).hexdigest()
 
 
 def test_the_fingerprint_is_the_same_in_every_release() -> None:

@@ -46,6 +46,39 @@ def test_ids_strictly_increase_in_each_of_many_threads_and_never_repeat() -> Non
     assert len({one for batch in batches for one in batch}) == 8 * 3_000
 
 
+def test_ids_made_at_once_are_like_ids_made_one_by_one(at: list[int]) -> None:
+    maker = IdMaker()
+    made = [maker(), *maker.many(3_000), maker(), *maker.many(0), *maker.many(1), maker()]
+    assert len(made) == 3_004
+    assert made == sorted(set(made))
+    assert {milliseconds_of(one) for one in made} == set(at)
+    assert {(uuid.UUID(one).version, uuid.UUID(one).variant) for one in made} == {(7, uuid.RFC_4122)}
+    assert len({one[-8:] for one in made}) > 3_000, "the last 32 bits of each are drawn"
+
+
+def test_ids_made_at_once_carry_over_to_the_upper_bits(at: list[int]) -> None:
+    maker = IdMaker()
+    maker()
+    maker._counter = (1 << 30) - 2
+    made = maker.many(4)
+    assert made == sorted(set(made))
+    assert [one[14:18] for one in made] == ["7000", "7000", "7001", "7001"]
+
+
+def test_batches_of_many_threads_never_overlap() -> None:
+    maker = IdMaker()
+    start = threading.Barrier(8)
+
+    def make(_: int) -> list[str]:
+        start.wait()
+        return [one for _ in range(50) for one in maker.many(40)]
+
+    with ThreadPoolExecutor(8) as pool:
+        batches = list(pool.map(make, range(8)))
+    assert all(batch == sorted(batch) for batch in batches)
+    assert len({one for batch in batches for one in batch}) == 8 * 50 * 40
+
+
 def test_an_id_made_after_another_was_seen_is_larger() -> None:
     maker = IdMaker()
     seen: list[str] = []

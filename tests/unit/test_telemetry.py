@@ -7,6 +7,8 @@ import logging
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
@@ -116,6 +118,36 @@ def test_logs_for_machines(log_lines):
     entry = json.loads(line)
     assert {"event": "something happened", "level": "info", "job": "j", "n": 3}.items() <= entry.items()
     assert entry["timestamp"].endswith("Z")
+
+
+class Odd:
+    def __repr__(self):
+        return "something odd"
+
+
+@given(
+    st.dictionaries(
+        st.text(),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text() | st.sampled_from(["\ud800", "\x1b[2J", "\x9b2J", "\u2028", Odd(), 2**70]),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+            max_leaves=5,
+        ),
+    )
+)  # fmt: skip
+def test_a_line_for_machines_says_what_json_would_say_in_plain_ascii(event):
+    line = logs._json(event, repr)
+    assert json.loads(line) == json.loads(json.dumps(event, default=repr))
+    assert line.isascii()
+    assert line.isprintable() or "\x7f" in line
+
+
+def test_logs_for_machines_hold_what_json_has_no_word_for(log_lines):
+    logs.configure("json")
+    structlog.get_logger("penstock.test").info("odd", value=Odd(), path="/\ud800", ratio=float("nan"))
+    (line,) = log_lines()
+    assert {"value": "something odd", "path": "/\ud800"}.items() <= json.loads(line).items()
 
 
 def test_logs_for_people(log_lines):

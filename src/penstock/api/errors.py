@@ -38,7 +38,8 @@ def unexpected(error: Exception, path: str, request: str) -> Response:
 
 def request_id(request: Request) -> str | None:
     """The id that `Guard` kept or made."""
-    return getattr(request.state, "request_id", None)
+    kept: str | None = request.scope.get("state", {}).get("request_id")
+    return kept
 
 
 async def _refused(request: Request, error: Exception) -> Response:

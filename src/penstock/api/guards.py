@@ -2,13 +2,13 @@
 
 import re
 import time
+from collections.abc import Mapping
 
 import structlog
 from fastapi import Request
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstock.api.errors import TooLargeError, unexpected
@@ -16,32 +16,26 @@ from penstock.api.wire import envelope
 from penstock.core.errors import field_error
 from penstock.core.ids import new_id
 
-_GOOD_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
+RawHeaders = Mapping[bytes, bytes]
+
+_GOOD_ID = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 _QUIET = frozenset({"/livez", "/healthz", "/metrics"})
 
 SECURITY_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
 )
 
 
 class Guard:
-    """Pure ASGI, because a wrapped request and response would cost more than most routes do."""
+    """Pure ASGI on raw headers: wrapped requests and responses would cost more than most routes do."""
 
     def __init__(self, app: ASGIApp, max_body: int, registry: CollectorRegistry) -> None:
         self._app = app
         self._max_body = max_body
         self._log = structlog.get_logger("penstock.api")
-        self._requests = Counter(
-            "penstock_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
-        )
-        self._seconds = Histogram(
-            "penstock_http_seconds",
-            "Time until a request was answered.",
-            ["method", "route"],
-            registry=registry,
-        )
+        self._meters = _Meters(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -49,7 +43,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        headers = Headers(scope=scope)
+        headers = dict(reversed(scope["headers"]))  # of several alike the first counts
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
@@ -58,11 +52,13 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                added = MutableHeaders(scope=message)
-                added["X-Request-ID"] = request_id
-                added["X-Response-Time"] = f"{(time.perf_counter() - began) * 1000:.1f}ms"
-                for name, value in SECURITY_HEADERS:
-                    added[name] = value
+                took = f"{(time.perf_counter() - began) * 1000:.1f}ms"
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-response-time", took.encode()),
+                    *SECURITY_HEADERS,
+                ]
             await send(message)
 
         try:
@@ -75,10 +71,10 @@ class Guard:
             self._account(scope, status or 500, time.perf_counter() - began, request_id)
 
     async def _serve(
-        self, scope: Scope, receive: Receive, reply: Send, headers: Headers, request_id: str
+        self, scope: Scope, receive: Receive, reply: Send, headers: RawHeaders, request_id: str
     ) -> None:
-        announced = headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self._max_body:
+        announced = headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._max_body:
             await envelope(TooLargeError(self._max_body).refused, request_id)(scope, receive, reply)
         else:
             await self._app(scope, self._limited(receive), reply)
@@ -100,8 +96,7 @@ class Guard:
     def _account(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         # The route's pattern, not the path: a label per job id would fill the metrics store.
         route = getattr(scope.get("route"), "path", "none")
-        self._requests.labels(scope["method"], route, status).inc()
-        self._seconds.labels(scope["method"], route).observe(seconds)
+        self._meters.count(scope["method"], route, status, seconds)
         log = self._log.debug if route in _QUIET else self._log.info
         log(
             "request",
@@ -113,9 +108,33 @@ class Guard:
         )
 
 
-def _request_id(headers: Headers) -> str:
-    given = headers.get("x-request-id", "")
-    return given if _GOOD_ID.fullmatch(given) else new_id()
+class _Meters:
+    """Requests by route. What counts one kind is looked up once: finding it costs more than counting."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "penstock_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "penstock_http_seconds",
+            "Time until a request was answered.",
+            ["method", "route"],
+            registry=registry,
+        )
+        self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        kind = (method, route, status)
+        if kind not in self._found:
+            self._found[kind] = (self._requests.labels(*kind), self._seconds.labels(method, route))
+        requests, times = self._found[kind]
+        requests.inc()
+        times.observe(seconds)
+
+
+def _request_id(headers: RawHeaders) -> str:
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _GOOD_ID.fullmatch(given) else new_id()
 
 
 async def known_query(request: Request) -> None:

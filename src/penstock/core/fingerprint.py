@@ -8,29 +8,38 @@ read 1e20), -0 is 0, and no NaN or infinity, which JSON does not have.
 import hashlib
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from penstock.core.errors import field_error
 
-_encode = msgspec.json.Encoder(order="deterministic").encode
+encode_sorted = msgspec.json.Encoder(order="deterministic").encode
+"""Canonical JSON of what is `_normal` already."""
 
 
 def canonical(value: Any, at: str = "params") -> bytes:
     """Canonical JSON of a JSON-like value; raises VALIDATION_ERROR naming every non-finite number."""
     try:
-        return _encode(_normal(value))
+        return encode_sorted(_normal(value))
     except _NotFiniteError:
         raise field_error([(path, "must be a finite number") for path in non_finite(value, at)]) from None
 
 
 def fingerprint(task: str, version: str, params: bytes, data_version: str = "") -> str:
     """SHA-256 (64 hex digits) of task, version, canonical params and data version."""
-    parts = (task.encode(), version.encode(), data_version.encode(), params)
-    # Lengths in front, so that no two lists of parts run together into the same bytes.
-    whole = b"".join(piece for part in parts for piece in (len(part).to_bytes(8), part))
-    return hashlib.sha256(whole).hexdigest()
+    return hashlib.sha256(_opening(task, version, data_version) + _measured(params)).hexdigest()
+
+
+@lru_cache(maxsize=1024)  # the same for all jobs of a task, and three quarters of the work
+def _opening(task: str, version: str, data_version: str) -> bytes:
+    return b"".join(_measured(part.encode()) for part in (task, version, data_version))
+
+
+def _measured(part: bytes) -> bytes:
+    """With its length in front, so that no two lists of parts run together into the same bytes."""
+    return len(part).to_bytes(8) + part
 
 
 def non_finite(value: Any, at: str) -> Iterator[str]:

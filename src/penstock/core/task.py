@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 from pydantic_core import to_jsonable_python
 
 from penstock.core.errors import PenstockError, field_error
-from penstock.core.fingerprint import canonical, non_finite
+from penstock.core.fingerprint import canonical, encode_sorted, non_finite
 from penstock.core.job import Limits, Priority
+from penstock.core.plain import LONGEST_SURE, plain_validator
 from penstock.core.progress import DoNotRetry, Progress
 from penstock.core.units import milliseconds, size
 
@@ -51,6 +52,7 @@ class Task(Generic[Params, Result]):
         self.example = MappingProxyType(dict(example or {}))
         self._shape = _Shape.of(function, name)
         self.params_model = self._shape.model
+        self._validate_plain = plain_validator(self.params_model)
         self._result = TypeAdapter[Any](self._shape.returns)
 
     def __call__(self, *args: Params.args, **kwargs: Params.kwargs) -> Result:
@@ -73,6 +75,11 @@ class Task(Generic[Params, Result]):
         Raises VALIDATION_ERROR that names each field, as ``params.field``.
         """
         try:
+            # Of any other input, such as an instance of the model, nothing is known beforehand.
+            if self._validate_plain is not None and type(params) is dict:
+                kept = encode_sorted(vars(self._validate_plain(params)))
+                if len(kept) <= LONGEST_SURE:
+                    return kept
             model = self.params_model.model_validate(params)
         except ValidationError as invalid:
             raise _refusal(invalid) from None

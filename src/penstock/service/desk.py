@@ -46,16 +46,19 @@ class Desk:
 
         Raises TASK_UNKNOWN, VALIDATION_ERROR naming the fields, or CONFLICT for a reused key.
         """
-        spec = self._spec(submission, request_id)
+        spec = self._spec(submission, request_id, new_id())
         if wait_s <= 0:
             return await self._submit(spec)
         # Listening before submitting saves looking whether it has ended meanwhile.
         async with self._feed.waiting(spec.id) as ended:
             receipt = await self._submit(spec)
-            if receipt.job is not None and receipt.job.id != spec.id:
-                return replace(receipt, job=await self.get(receipt.job.id, wait_s))
-            await _within(ended, wait_s)
-        return replace(receipt, job=await self._get(spec.id))
+            job = receipt.job
+            if job is None or job.state.final:
+                return receipt
+            if job.id == spec.id:
+                await _within(ended, wait_s)
+                return replace(receipt, job=await self._get(job.id))
+        return replace(receipt, job=await self._wait(job.id, wait_s))
 
     async def _submit(self, spec: JobSpec) -> Receipt:
         (receipt,) = await self._broker.submit([spec])
@@ -68,22 +71,26 @@ class Desk:
         self, submissions: Sequence[Submission], request_id: str | None = None
     ) -> list[Receipt | PenstockError]:
         """Have independent jobs done in one broker call; a bad one does not keep the others out."""
-        specs = [self._check(submission, request_id) for submission in submissions]
+        ids = new_id.many(len(submissions))
+        specs = [
+            self._check(submission, request_id, job_id)
+            for submission, job_id in zip(submissions, ids, strict=True)
+        ]
         good = [spec for spec in specs if isinstance(spec, JobSpec)]
         receipts = iter(await self._broker.submit(good) if good else [])
         return [_answer(next(receipts), spec) if isinstance(spec, JobSpec) else spec for spec in specs]
 
-    def _check(self, submission: Submission, request_id: str | None) -> JobSpec | PenstockError:
+    def _check(self, submission: Submission, request_id: str | None, job_id: str) -> JobSpec | PenstockError:
         try:
-            return self._spec(submission, request_id)
+            return self._spec(submission, request_id, job_id)
         except PenstockError as refused:
             return refused
 
-    def _spec(self, submission: Submission, request_id: str | None) -> JobSpec:
+    def _spec(self, submission: Submission, request_id: str | None, job_id: str) -> JobSpec:
         task = self.catalog.find(submission.task)
         params = _params(task, submission)
         return JobSpec(
-            id=new_id(),
+            id=job_id,
             task=task.name,
             version=task.version,
             params=msgspec.Raw(params),
@@ -103,10 +110,14 @@ class Desk:
         job = await self._get(job_id)
         if job.state.final or wait_s <= 0:
             return job
+        return await self._wait(job_id, wait_s)
+
+    async def _wait(self, job_id: str, wait_s: float) -> Job:
         async with self._feed.waiting(job_id) as ended:
-            job = await self._get(job_id)
-            if not job.state.final:
-                await _within(ended, wait_s)
+            job = await self._get(job_id)  # it may have ended before anybody listened
+            if job.state.final:
+                return job
+            await _within(ended, wait_s)
         return await self._get(job_id)
 
     async def _get(self, job_id: str) -> Job:

@@ -9,6 +9,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from penstock.api.office import Office
 from penstock.api.routes.jobs import JobId
+from penstock.api.routing import make_router
 from penstock.api.wire import encode, event_view, job_view
 from penstock.core.errors import PenstockError
 from penstock.service.desk import Desk
@@ -21,7 +22,7 @@ After = Annotated[str | None, Query(description="resume after this event; beats 
 
 def router(office: Office) -> APIRouter:
     """``/events`` and ``/jobs/{id}/events``."""
-    routes = APIRouter(tags=["events"])
+    routes = make_router("events")
     desk, node = office.desk, office.node
 
     @routes.get("/events", response_class=EventSourceResponse)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from penstock.api.errors import request_id
 from penstock.api.office import Office
+from penstock.api.routing import make_router
 from penstock.api.wire import STATUS, answer, error_body, job_view, receipt_view
 from penstock.core.errors import PenstockError
 from penstock.core.job import State
@@ -38,7 +39,7 @@ class JobList(BaseModel):
 
 def router(office: Office) -> APIRouter:
     """The routes under ``/jobs``, and ``/batches``."""
-    routes = APIRouter(tags=["jobs"])
+    routes = make_router("jobs")
     desk, node = office.desk, office.node
 
     @routes.post("/jobs", status_code=202, response_model=JobView, responses={200: {"model": JobView}})
@@ -61,8 +62,9 @@ def router(office: Office) -> APIRouter:
 
         A receipt is ``{admission, job}`` or ``{error}``; a bad submission does not keep the others out.
         """
-        answers = await desk.submit_many(batch.jobs, request_id(request))
-        return answer({"receipts": [_receipt(each, node, request_id(request)) for each in answers]})
+        asked = request_id(request)
+        answers = await desk.submit_many(batch.jobs, asked)
+        return answer({"receipts": [_receipt(each, node, asked) for each in answers]})
 
     @routes.get("/jobs", response_model=JobList)
     async def find(

@@ -7,6 +7,7 @@ from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from penstock.api.office import Office
+from penstock.api.routing import make_router
 from penstock.api.wire import answer, queue_view
 from penstock.core.errors import PenstockError
 from penstock.ports import Stats
@@ -14,7 +15,7 @@ from penstock.ports import Stats
 
 def router(office: Office) -> APIRouter:
     """Health, identity and metrics."""
-    routes = APIRouter(tags=["node"])
+    routes = make_router("node")
     desk = office.desk
     gauges = _Gauges(office)
 

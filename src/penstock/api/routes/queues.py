@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 
 from penstock.api.office import Office
+from penstock.api.routing import make_router
 from penstock.api.wire import answer, queue_view, worker_view
 
 QueueName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.\-]{1,100}$", description="the queue's name")]
@@ -12,7 +13,7 @@ QueueName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.\-]{1,100}$", description
 
 def router(office: Office) -> APIRouter:
     """``/queues``, ``/workers`` and ``/stats``."""
-    routes = APIRouter(tags=["operation"])
+    routes = make_router("operation")
     desk = office.desk
 
     @routes.get("/queues")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from penstock.api.office import Office
 from penstock.api.routes.jobs import MAX_WAIT_S, IdempotencyKey, accept
+from penstock.api.routing import make_router
 from penstock.api.wire import task_view
 from penstock.core.catalog import AnyTask
 from penstock.core.submission import JobView, Submission, SubmitOptions, TaskView
@@ -19,9 +20,12 @@ class QueryOptions(SubmitOptions):
     wait: float = Field(default=0.0, ge=0, le=MAX_WAIT_S, description="seconds to wait for the job to end")
 
 
+NO_OPTIONS = QueryOptions()
+
+
 def router(office: Office) -> APIRouter:
     """The routes under ``/tasks``."""
-    routes = APIRouter(tags=["tasks"])
+    routes = make_router("tasks")
     catalog = office.desk.catalog
 
     @routes.get("/tasks")
@@ -61,7 +65,7 @@ def _typed_submit(office: Office, task: AnyTask) -> Callable[..., Awaitable[Resp
     async def submit(
         request: Request,
         params: Annotated[params_model, Body(examples=examples)],  # type: ignore[valid-type]
-        options: Annotated[QueryOptions, Query()],
+        options: Annotated[QueryOptions, Query()] = NO_OPTIONS,
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         given = params.model_dump(exclude_unset=True, by_alias=True, round_trip=True)  # type: ignore[attr-defined]
