@@ -27,13 +27,17 @@ LATE = 10_000.0
 
 
 class Puppet:
-    """Plays a child. What it is told takes effect in `hear`, what it says arrives in `speak`."""
+    """Plays a child. What it is told takes effect in `hear`, what it says arrives in `speak`.
+
+    What it keeps (`keep`) is found by `look`, or said with its next answer.
+    """
 
     def __init__(self, pid, on_message, on_exit):
         self.pid = pid
         self._on_message = on_message
         self._on_exit = on_exit
         self.ears, self.mouth = deque(), deque([Ready(pid)])
+        self.kept = []
         self.queue, self.running, self.cancelled = deque(), None, set()
         self.closed = self.killed = self.dead = False
         self.size = 0
@@ -47,6 +51,10 @@ class Puppet:
 
     def recall(self):
         self.ears.append(("recall", None))
+
+    def look(self):
+        while self.kept:
+            self._on_message(self.kept.pop(0))
 
     def terminate(self):
         self.signals.append("TERM")
@@ -83,9 +91,15 @@ class Puppet:
             self.answer(Fault(self.running, FailureCode.CANCELLED, "cancelled", ""))
 
     def answer(self, answer=None):
-        """Finish the attempt that runs."""
+        """Finish the attempt that runs, and send what was kept."""
+        self.keep(answer)
+        self.mouth.extend(self.kept)
+        self.kept.clear()
+
+    def keep(self, answer=None):
+        """Finish the attempt that runs without sending its answer."""
         if self.running is not None and not self.dead:
-            self.mouth.append(answer or Done(self.running, b"1", 100))
+            self.kept.append(answer or Done(self.running, b"1", 100))
             self.running = None
 
     def speak(self):
@@ -106,10 +120,11 @@ class Puppet:
         self.say_all()
 
     def die(self, how=KILLED):
-        """End; what it had said still arrives, as from a pipe."""
+        """End; what it had said still arrives, as from a pipe, and what it had kept."""
         if not self.dead:
             self.dead = True
             self.say_all()
+            self.look()
             self._on_exit(how)
 
 
@@ -660,6 +675,8 @@ MOVES = {
     "hear": lambda stage: each(stage, Puppet.hear),
     "begin": lambda stage: each(stage, Puppet.begin),
     "answer": lambda stage: each(stage, lambda puppet: puppet.answer(Done(puppet.running, b"1", 50_000))),
+    "keep": lambda stage: each(stage, lambda puppet: puppet.keep(Done(puppet.running, b"1", 50_000))),
+    "look": lambda stage: each(stage, Puppet.look),
     "speak": lambda stage: each(stage, Puppet.speak),
     "recall": lambda stage: stage.slot.recall(),
     "cancel the first": lambda stage: stop(stage.slot, lambda given: next(iter(given))),
@@ -671,7 +688,20 @@ MOVES = {
     "fork": fork,
     "reap": lambda stage: each(stage, reap),
 }
-OFTEN = ("give one", "hear", "hear", "begin", "begin", "answer", "speak", "speak", "fork", "reap", "pause")
+OFTEN = (
+    "give one",
+    "hear",
+    "hear",
+    "begin",
+    "begin",
+    "answer",
+    "keep",
+    "speak",
+    "speak",
+    "fork",
+    "reap",
+    "pause",
+)
 moves = st.sampled_from([*MOVES, "pause", "time passes", *OFTEN])
 
 

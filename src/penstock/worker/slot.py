@@ -1,4 +1,4 @@
-"""One slot: a child process and the attempts it was given, of which the first is the one that runs.
+"""One slot: a child process and the attempts it was given; the first without an answer is the one that runs.
 
 The slot decides when its child must be asked, signalled or killed, and what that means for the
 attempt. It reports every attempt back to its supervisor exactly once: finished or returned.
@@ -183,14 +183,14 @@ class Slot:
 
     def patrol(self, now: float) -> None:
         """Look after the running attempt: its time, its memory, and who waits behind it."""
-        if self._child is None or not self._given or self._ending is not None:
+        head = self._running()
+        if head is None:
             return
-        head = next(iter(self._given.values()))
         age_ms = (now - self._head_since) * 1000
         limits = head.claim.spec.limits
         if limits.timeout_ms is not None and age_ms > limits.timeout_ms + limits.grace_ms:
             message = f"took longer than {readable_duration(limits.timeout_ms)} and did not stop"
-            self._end(head.token, failed(FailureCode.TIMED_OUT, message))
+            self._kill(head, failed(FailureCode.TIMED_OUT, message))
         elif age_ms > STUCK_MS:
             self.recall()
             self._check_memory(head)
@@ -200,15 +200,15 @@ class Slot:
         used = self._child.rss() if self._child else 0
         if used > limit:
             message = f"{readable_size(used)} > limit {readable_size(limit)}"
-            self._end(head.token, failed(FailureCode.OUT_OF_MEMORY, message))
+            self._kill(head, failed(FailureCode.OUT_OF_MEMORY, message))
 
     def _memory_limit(self, holding: Holding) -> int:
         return holding.claim.spec.limits.memory_bytes or self._policy.memory_bytes
 
     def release_all(self) -> None:
         """Give up what is still here at once: the running attempt is killed and released."""
-        for token in list(self._given)[:1]:
-            self._end(token, Released())
+        if head := self._running():
+            self._kill(head, Released())
 
     def close(self) -> None:
         """No more work."""
@@ -219,14 +219,33 @@ class Slot:
                 child.close()
 
     def _terminate(self, token: int) -> None:
-        if self._child is not None and next(iter(self._given), None) == token:
+        if self._runs(token) and self._child is not None:
             self._child.terminate()
 
     def _end(self, token: int, outcome: Outcome) -> None:
+        if self._runs(token):
+            self._kill(self._given[token], outcome)
+
+    def _kill(self, head: Holding, outcome: Outcome) -> None:
         """Kill the child for the sake of its running attempt, which ends with ``outcome``."""
-        if self._child is not None and self._ending is None and next(iter(self._given), None) == token:
-            self._ending = (token, outcome)
+        if self._child is not None:
+            self._ending = (head.token, outcome)
             self._child.kill()
+
+    def _runs(self, token: int) -> bool:
+        head = self._running()
+        return head is not None and head.token == token
+
+    def _running(self) -> Holding | None:
+        """The attempt that runs, if its child is not being killed already.
+
+        It is the first without an answer. So the answers that its child has not sent yet are taken in
+        before anything is decided about it: what befalls an attempt must not be meant for an earlier one.
+        """
+        if self._child is None or self._ending is not None:
+            return None
+        self._child.look()
+        return next(iter(self._given.values()), None)
 
     def _begin_head(self) -> None:
         self._head_since = time.monotonic()
