@@ -27,7 +27,7 @@ _MAX_COUNT = (1 << 12) - 1
 
 
 def shared_memory() -> int:
-    """A descriptor of fresh memory for one child; whoever gets it hands it to `KeptAnswers`, then closes it."""
+    """A descriptor of fresh memory for one child. Close it once `KeptAnswers` has it."""
     if sys.platform == "linux":
         memory = os.memfd_create("penstock-answers")
     else:

@@ -26,7 +26,7 @@ LAST_WORDS_S = 0.2
 """How long to wait for the line of a dead child to close: a process it left behind may hold it open."""
 
 LOOK_S = 0.005
-"""How long after a message a child's kept answers are looked at; no answer is kept from its supervisor longer."""
+"""How long after a message a child's kept answers are looked at, and so how late one may be heard."""
 
 _decoder = msgspec.msgpack.Decoder(list[FromChild])
 

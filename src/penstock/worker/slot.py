@@ -6,7 +6,6 @@ attempt. It reports every attempt back to its supervisor exactly once: finished 
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -18,7 +17,7 @@ from penstock.core.units import readable_duration, readable_size
 from penstock.ports import Child, Executor, Exit
 from penstock.worker.holding import Holding
 from penstock.worker.outcome import died, failed, said
-from penstock.worker.pace import MAX_AHEAD, WORTH_MS, Pace
+from penstock.worker.pace import WORTH_MS, Pace
 from penstock.worker.policy import SlotPolicy
 
 STUCK_MS = 100.0
@@ -65,9 +64,10 @@ class Slot:
         self._child: Child | None = None
         self._fresh: Child | None = None
         self._warming: asyncio.Task[None] | None = None
-        self._given: OrderedDict[int, Holding] = OrderedDict()
+        self._given: dict[int, Holding] = {}  # in the order in which they are run
         self._unsent: list[Holding] = []
-        self._worth_ms = 0.0
+        self.load_ms = 0.0
+        """What it has at hand, in expected milliseconds."""
         self._head_since = 0.0
         self._recalled = False
         self._ending: tuple[int, Outcome] | None = None
@@ -116,32 +116,25 @@ class Slot:
         """Whether it has an attempt."""
         return bool(self._given)
 
-    @property
-    def load_ms(self) -> float:
-        """What it has at hand, in expected milliseconds."""
-        return self._worth_ms
-
     def room(self, task: str) -> bool:
         """Whether it should be given an attempt of this task now."""
-        if not self._given:
-            return self._open
-        worth = self._worth_ms + self._pace.expected_ms(task)
-        return self._open and worth <= WORTH_MS and len(self._given) < MAX_AHEAD and not self._held_up
+        return self.ready and self.fits(task)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its child is there to stay, and nothing that runs takes longer than a read-ahead is worth."""
+        return self._child is not None and self._fresh is None and self._ending is None and not self._held_up
+
+    def fits(self, task: str) -> bool:
+        """Whether an attempt of this task would be alone, or a part of what a read-ahead is worth."""
+        return not self._given or self.load_ms + self._pace.expected_ms(task) <= WORTH_MS
 
     def appetite(self, depth: int) -> int:
         """How many more jobs it could take if all were like the recent ones."""
-        if not self._open or self._held_up:
-            return 0
-        return max(0, depth - len(self._given))
-
-    @property
-    def _open(self) -> bool:
-        """Whether its child is there to stay."""
-        return self._child is not None and self._fresh is None and self._ending is None
+        return max(0, depth - len(self._given)) if self.ready else 0
 
     @property
     def _held_up(self) -> bool:
-        """Whether the running attempt takes longer than a read-ahead is worth: let nothing wait behind it."""
         if not self._given:
             return False
         return self._recalled or (time.monotonic() - self._head_since) * 1000 > WORTH_MS
@@ -151,7 +144,7 @@ class Slot:
         if not self._given:
             self._begin_head()
         holding.worth_ms = self._pace.expected_ms(holding.claim.spec.task)
-        self._worth_ms += holding.worth_ms
+        self.load_ms += holding.worth_ms
         self._given[holding.token] = holding
         self._unsent.append(holding)
 
@@ -268,7 +261,7 @@ class Slot:
 
     def _take_back(self, tokens: Iterable[int]) -> list[Holding]:
         back = [self._given.pop(token) for token in tokens if token in self._given]
-        self._worth_ms = sum(holding.worth_ms for holding in self._given.values())
+        self.load_ms = sum(holding.worth_ms for holding in self._given.values())
         return back
 
     def _answered(self, token: int, answer: Done | Fault) -> None:
@@ -276,7 +269,7 @@ class Slot:
         if holding is None:
             return
         elapsed_ms = answer.elapsed_us / 1000
-        self._worth_ms = self._worth_ms - holding.worth_ms if self._given else 0.0
+        self.load_ms = self.load_ms - holding.worth_ms if self._given else 0.0
         self._pace.learn(holding.claim.spec.task, elapsed_ms)
         self._used += min(1.0, elapsed_ms / TINY_MS)
         self._begin_head()
@@ -347,4 +340,4 @@ class Slot:
             self._drop_timers(token)
         self._given.clear()
         self._unsent.clear()
-        self._worth_ms, self._recalled = 0.0, False
+        self.load_ms, self._recalled = 0.0, False
