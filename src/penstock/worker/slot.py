@@ -122,7 +122,7 @@ class Slot:
 
     @property
     def ready(self) -> bool:
-        """Whether its child is there to stay, and nothing that runs takes longer than a read-ahead is worth."""
+        """Whether its child is there to stay, and what runs takes no longer than a read-ahead is worth."""
         return self._child is not None and self._fresh is None and self._ending is None and not self._held_up
 
     def fits(self, task: str) -> bool:
