@@ -255,6 +255,10 @@ class Child(Protocol):
         """Give back every attempt that was not begun; answered by `Recalled`."""
         ...
 
+    def look(self) -> None:
+        """Hear now what it has answered but not sent yet."""
+        ...
+
     def terminate(self) -> None:
         """SIGTERM: raise in the running attempt."""
         ...

@@ -148,6 +148,42 @@ async def test_everything_said_before_the_end_arrives_before_the_end(executor):
     assert [answer.token for answer in heard.of(Done)] == sent[:-1]
 
 
+TINY = [("sudden", {})] * 300
+"""Enough for the child to know the task as tiny, and to answer many of them together."""
+
+
+@pytest.mark.parametrize(("then", "status"), [("segfault", -signal.SIGSEGV), ("exit", 3)])
+async def test_answers_that_were_not_sent_yet_survive_the_process(executor, then, status):
+    """What comes next is known as tiny, so nothing is sent before it is begun."""
+    heard = await spawn(executor)
+    sent = heard.send_many(*TINY, ("sudden", {"then": then}), *TINY)
+    assert (await heard.ended()).status == status
+    assert isinstance(heard.said[-1], Exit)
+    assert [answer.token for answer in heard.of(Done | Fault)] == sent[: len(TINY)]
+
+
+@pytest.mark.parametrize("then", ["sleep", "hold"])
+async def test_answers_come_promptly_though_what_was_known_as_tiny_takes_long(executor, then):
+    heard = await spawn(executor)
+    *sent, slow = heard.send_many(*TINY, ("sudden", {"then": then}))
+    await eventually(lambda: len(heard.of(Done)) == len(sent), within=NOTICED_S + 1, what="every answer")
+    assert [answer.token for answer in heard.of(Done)] == sent
+    heard.child.kill()
+    await heard.ended()
+    assert heard.of(Done | Fault, slow) == []
+    assert [answer.token for answer in heard.of(Done)] == sent
+
+
+async def test_many_tiny_attempts_are_answered_in_few_messages(child, monkeypatch):
+    frames = []
+    feed = child.child._frames.feed
+    monkeypatch.setattr(child.child._frames, "feed", lambda data: frames.extend(got := feed(data)) or got)
+    sent = child.send_many(*TINY * 10)
+    assert isinstance(await child.answer(sent[-1]), Done)
+    assert sum(map(len, frames)) >= len(sent) - 10
+    assert len(frames) < len(sent) / 3
+
+
 async def test_sys_exit_and_any_exception_leave_the_child_alive(child):
     answer = await child.answer(child.send("quits", status=4))
     assert (answer.code, answer.message) == (FailureCode.TASK_ERROR, "SystemExit: 4")

@@ -108,6 +108,21 @@ def grow(mebibytes: int) -> int:
     return os.getpid()
 
 
+@task(retries=1, backoff="10ms", timeout="5m")
+def sudden(then: str = "", seconds: float = 60.0) -> int:
+    """Tiny, so that it is known as tiny, but for what is to happen ``then``."""
+    match then:
+        case "segfault":
+            ctypes.string_at(0)
+        case "exit":
+            os._exit(3)
+        case "sleep":
+            time.sleep(seconds)
+        case "hold":
+            sum(range(10**15))  # keeps every other thread of its process from running, too
+    return os.getpid()
+
+
 @task(retries=0)
 def deaf(mark: str = "") -> int:
     """One call that lasts for hours and in which no signal handler runs."""

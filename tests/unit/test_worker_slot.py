@@ -27,13 +27,17 @@ LATE = 10_000.0
 
 
 class Puppet:
-    """Plays a child. What it is told takes effect in `hear`, what it says arrives in `speak`."""
+    """Plays a child. What it is told takes effect in `hear`, what it says arrives in `speak`.
+
+    What it keeps (`keep`) is found by `look`, or said with its next answer.
+    """
 
     def __init__(self, pid, on_message, on_exit):
         self.pid = pid
         self._on_message = on_message
         self._on_exit = on_exit
         self.ears, self.mouth = deque(), deque([Ready(pid)])
+        self.kept, self.succeeded = [], []
         self.queue, self.running, self.cancelled = deque(), None, set()
         self.closed = self.killed = self.dead = False
         self.size = 0
@@ -47,6 +51,10 @@ class Puppet:
 
     def recall(self):
         self.ears.append(("recall", None))
+
+    def look(self):
+        while self.kept:
+            self._on_message(self.kept.pop(0))
 
     def terminate(self):
         self.signals.append("TERM")
@@ -83,9 +91,17 @@ class Puppet:
             self.answer(Fault(self.running, FailureCode.CANCELLED, "cancelled", ""))
 
     def answer(self, answer=None):
-        """Finish the attempt that runs."""
+        """Finish the attempt that runs, and send what was kept."""
+        self.keep(answer)
+        self.mouth.extend(self.kept)
+        self.kept.clear()
+
+    def keep(self, answer=None):
+        """Finish the attempt that runs without sending its answer."""
         if self.running is not None and not self.dead:
-            self.mouth.append(answer or Done(self.running, b"1", 100))
+            self.kept.append(answer or Done(self.running, b"1", 100))
+            if isinstance(self.kept[-1], Done):
+                self.succeeded.append(self.running)
             self.running = None
 
     def speak(self):
@@ -106,10 +122,11 @@ class Puppet:
         self.say_all()
 
     def die(self, how=KILLED):
-        """End; what it had said still arrives, as from a pipe."""
+        """End; what it had said still arrives, as from a pipe, and what it had kept."""
         if not self.dead:
             self.dead = True
             self.say_all()
+            self.look()
             self._on_exit(how)
 
 
@@ -439,6 +456,77 @@ async def test_an_only_answer_that_crosses_a_kill_leaves_a_usable_slot():
 
 
 @acted
+async def test_an_answer_still_kept_by_a_child_that_dies_stands_and_its_successor_is_charged():
+    stage = Stage()
+    child = await stage.start()
+    first, second, third, fourth = stage.give(4)
+    child.hear()
+    for _ in range(2):
+        child.begin()
+        child.keep()
+    child.begin()
+    child.die(Exit(status=-11))
+    assert isinstance(stage.outcome(first), Succeeded)
+    assert isinstance(stage.outcome(second), Succeeded)
+    assert stage.outcome(third).error.code == FailureCode.CRASHED
+    assert stage.returns == [fourth]
+
+
+@acted
+async def test_a_timeout_is_not_held_against_an_attempt_whose_answer_is_kept(monkeypatch):
+    stage = Stage()
+    child = await stage.start()
+    first, second = stage.give(2)
+    child.hear()
+    child.begin()
+    child.keep()
+    child.begin()
+    now = time.monotonic() + 10
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    stage.slot.patrol(now)
+    assert child.signals == []
+    assert isinstance(stage.outcome(first), Succeeded)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1.51)
+    stage.slot.patrol(now + 1.51)
+    assert child.signals == ["KILL"]
+    child.die()
+    assert stage.outcome(second).error.code == FailureCode.TIMED_OUT
+
+
+@acted
+async def test_a_cancel_of_an_attempt_whose_answer_is_kept_leaves_the_running_one_alone():
+    stage = Stage()
+    child = await stage.start()
+    first, second = stage.give(2)
+    child.hear()
+    child.begin()
+    stage.slot.stop_attempt(first)
+    child.keep()
+    child.begin()
+    await later(ASK_S + TERMINATE_S + 1)
+    assert child.signals == []
+    assert isinstance(stage.outcome(first), Succeeded)
+    child.work()
+    assert isinstance(stage.outcome(second), Succeeded)
+
+
+@acted
+async def test_giving_up_releases_what_runs_and_not_what_is_answered():
+    stage = Stage()
+    child = await stage.start()
+    first, second = stage.give(2)
+    child.hear()
+    child.begin()
+    child.keep()
+    child.begin()
+    stage.slot.release_all()
+    assert child.signals == ["KILL"]
+    child.die()
+    assert isinstance(stage.outcome(first), Succeeded)
+    assert stage.outcome(second) == Released()
+
+
+@acted
 async def test_what_waits_behind_a_long_attempt_is_called_back():
     stage = Stage()
     child = await stage.start()
@@ -660,6 +748,8 @@ MOVES = {
     "hear": lambda stage: each(stage, Puppet.hear),
     "begin": lambda stage: each(stage, Puppet.begin),
     "answer": lambda stage: each(stage, lambda puppet: puppet.answer(Done(puppet.running, b"1", 50_000))),
+    "keep": lambda stage: each(stage, lambda puppet: puppet.keep(Done(puppet.running, b"1", 50_000))),
+    "look": lambda stage: each(stage, Puppet.look),
     "speak": lambda stage: each(stage, Puppet.speak),
     "recall": lambda stage: stage.slot.recall(),
     "cancel the first": lambda stage: stop(stage.slot, lambda given: next(iter(given))),
@@ -671,7 +761,20 @@ MOVES = {
     "fork": fork,
     "reap": lambda stage: each(stage, reap),
 }
-OFTEN = ("give one", "hear", "hear", "begin", "begin", "answer", "speak", "speak", "fork", "reap", "pause")
+OFTEN = (
+    "give one",
+    "hear",
+    "hear",
+    "begin",
+    "begin",
+    "answer",
+    "keep",
+    "speak",
+    "speak",
+    "fork",
+    "reap",
+    "pause",
+)
 moves = st.sampled_from([*MOVES, "pause", "time passes", *OFTEN])
 
 
@@ -697,6 +800,10 @@ async def test_whatever_happens_every_attempt_is_reported_once_and_the_slot_reco
     # Only the slot itself sends SIGKILL in these plays, so no attempt may be charged for one.
     failures = [outcome.error for _, outcome in stage.finishes if isinstance(outcome, Failed)]
     assert not any("SIGKILL" in error.message for error in failures)
+    # An attempt that was answered, even in an answer that was only kept, ends as it was answered.
+    assert {token for token, outcome in stage.finishes if isinstance(outcome, Succeeded)} == {
+        token for puppet in stage.puppets for token in puppet.succeeded
+    }
 
 
 async def curtain(stage):

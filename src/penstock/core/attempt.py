@@ -1,8 +1,8 @@
 """What a supervisor and a child process say to one another about attempts.
 
-`Batch`, `CancelRun` and `Recall` go down to the child, the others come up, each a length-prefixed
-msgpack value. A child runs what it was sent in order, so the first unanswered attempt is the one
-that is running.
+`Batch`, `CancelRun` and `Recall` go down to the child, each a length-prefixed msgpack value. The others
+come up, in length-prefixed msgpack arrays. A child runs what it was sent in order, so the first
+unanswered attempt is the one that is running.
 """
 
 import msgspec

@@ -5,6 +5,7 @@ token, picks the verdict for a cancelled job if a cancel was asked for meanwhile
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 import msgspec
@@ -112,7 +113,7 @@ def decide(claim: Claim, outcome: Outcome, draw: float) -> Verdict:
     """What becomes of a job whose attempt ended so; ``draw`` in [0, 1) is the back-off's jitter."""
     match outcome:
         case Succeeded():
-            return _verdict(claim, State.SUCCEEDED)
+            return _success(claim.attempt, claim.losses)
         case Cancelled():
             return _verdict(claim, State.CANCELLED, error=cancelled_error())
         case Released():
@@ -126,12 +127,12 @@ def decide(claim: Claim, outcome: Outcome, draw: float) -> Verdict:
 def settlement(claim: Claim, outcome: Outcome, draw: float) -> Settlement:
     """The settlement of an attempt, with both endings decided: as it is, and if it was cancelled."""
     verdict = decide(claim, outcome, draw)
+    if isinstance(outcome, Succeeded):
+        if_cancelled, result = verdict, outcome.result
+    else:
+        if_cancelled, result = verdict if verdict.state.final else decide(claim, Cancelled(), draw), None
     return Settlement(
-        job_id=claim.spec.id,
-        token=claim.token,
-        verdict=verdict,
-        if_cancelled=verdict if verdict.state.final else decide(claim, Cancelled(), draw),
-        result=outcome.result if isinstance(outcome, Succeeded) else None,
+        job_id=claim.spec.id, token=claim.token, verdict=verdict, if_cancelled=if_cancelled, result=result
     )
 
 
@@ -223,6 +224,12 @@ TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
 def cancelled_error() -> JobError:
     """Why a cancelled job did not succeed."""
     return JobError(FailureCode.CANCELLED, "cancelled on request")
+
+
+@lru_cache
+def _success(attempt: int, losses: int) -> Verdict:
+    """One value for all: most jobs end so, and making it would be most of the work of settling one."""
+    return Verdict(state=State.SUCCEEDED, attempt=attempt, losses=losses)
 
 
 def _verdict(claim: Claim, state: State, *, error: JobError | None = None, delay_ms: int = 0) -> Verdict:

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from functools import update_wrapper
+from functools import cached_property, update_wrapper
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -99,17 +99,34 @@ class Task(Generic[Params, Result]):
         if not same:
             raise field_error([("params", "cannot be kept as JSON and read again unchanged")])
 
-    def run(self, params: bytes, progress: Progress) -> bytes:
+    @property
+    def reports(self) -> bool:
+        """Whether the function takes a `Progress`."""
+        return self._shape.progress is not None
+
+    def run(self, params: bytes, progress: Progress | None) -> bytes:
         """Run the function on stored parameters and return its result as JSON.
 
-        Raises `DoNotRetry` when the parameters no longer fit this version's model.
+        Only a task that `reports` needs a ``progress``. Raises `DoNotRetry` when the parameters no
+        longer fit this version's model.
         """
         try:
-            model = self.params_model.model_validate_json(params)
+            model = self._read(params)
         except ValidationError as invalid:
             message = f"the parameters do not fit this worker's version of {self.name}"
             raise DoNotRetry(f"{message}: {_refusal(invalid).message}") from None
-        return self._result.dump_json(self._shape.call(self.function, model, progress))
+        return self._write(self._shape.call(self.function, model, progress))
+
+    # A tiny task costs less than looking these two up, so that is done once: not when the task is
+    # declared, for its models may name types that are defined further down.
+
+    @cached_property
+    def _read(self) -> Callable[[bytes], BaseModel]:
+        return TypeAdapter(self.params_model).validator.validate_json
+
+    @cached_property
+    def _write(self) -> Callable[[Any], bytes]:
+        return self._result.serializer.to_json
 
 
 @overload
@@ -198,8 +215,8 @@ class _Shape:
     def __init__(self, model: type[BaseModel], returns: Any, whole: str | None, progress: str | None) -> None:
         self.model = model
         self.returns = returns
+        self.progress = progress
         self._whole = whole
-        self._progress = progress
 
     @classmethod
     def of(cls, function: Callable[..., Any], name: str) -> "_Shape":
@@ -226,14 +243,12 @@ class _Shape:
         model = create_model(f"{title}Params", __config__=ConfigDict(extra="forbid"), **fields)
         return cls(model, signature.return_annotation, None, progress)
 
-    def call(self, function: Callable[..., Any], model: BaseModel, progress: Progress) -> Any:
-        if self._whole is not None:
-            arguments: dict[str, Any] = {self._whole: model}
-        else:
-            arguments = {field: getattr(model, field) for field in type(model).model_fields}
-        if self._progress is not None:
-            arguments[self._progress] = progress
-        return function(**arguments)
+    def call(self, function: Callable[..., Any], model: BaseModel, progress: Progress | None) -> Any:
+        # The fields of a model made from a signature are the arguments, under the same names.
+        arguments = vars(model) if self._whole is None else {self._whole: model}
+        if self.progress is None:
+            return function(**arguments)
+        return function(**arguments, **{self.progress: progress})
 
 
 def _refusal(invalid: ValidationError) -> PenstockError:

@@ -4,7 +4,6 @@ A second thread reads the line to the supervisor, so that a cancel or a recall i
 attempt runs. Forked by the zygote; may be killed at any instant.
 """
 
-import contextlib
 import io
 import logging
 import os
@@ -15,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections import deque
 from types import FrameType
 from typing import Any
 
@@ -35,13 +34,14 @@ from penstock.core.attempt import (
     Recalled,
     Run,
 )
-from penstock.core.catalog import Catalog
+from penstock.core.catalog import AnyTask, Catalog
 from penstock.core.errors import FailureCode, PenstockError
 from penstock.core.job import JobProgress
 from penstock.core.progress import DoNotRetry, JobCancelled, Progress, SoftTimeout
 from penstock.core.text import described, encodable
 from penstock.core.units import readable_size
-from penstock.executors.frames import Frames, frame
+from penstock.executors.answers import KeptAnswers
+from penstock.executors.frames import Frames, encode, frame
 from penstock.executors.system import ignore_interrupts, name_process, prefer_as_victim
 
 PROGRESS_INTERVAL_S = 0.1
@@ -49,29 +49,37 @@ MAX_DETAIL = 16_000
 MAX_LINE = 4_000
 MAX_RESULT = 64 * 2**20
 
+TINY_NS = 1_000_000
+"""Answers to attempts shorter than this may wait, for as long, until they are sent with others."""
+
 _decoder = msgspec.msgpack.Decoder(Batch | CancelRun | Recall)
 
 
-def main(line: socket.socket, catalog: Catalog) -> None:
+def main(line: socket.socket, kept: KeptAnswers, catalog: Catalog) -> None:
     """Serve until the supervisor closes the line."""
     name_process("penstock-slot")
     ignore_interrupts()
     prefer_as_victim()
-    Runner(line, catalog).serve()
+    Runner(line, kept, catalog).serve()
 
 
 class Runner:
     """Runs attempts and answers for each exactly once, unless it dies."""
 
-    def __init__(self, line: socket.socket, catalog: Catalog) -> None:
+    def __init__(self, line: socket.socket, kept: KeptAnswers, catalog: Catalog) -> None:
         self._line = line
+        self._kept = kept
         self._catalog = catalog
         self._main = threading.get_ident()
-        self._pending: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        self._pending: deque[Run] = deque()
+        self._arrivals: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._sending = threading.Lock()
+        self._sent_at = 0
+        self._tiny: set[str] = set()
         self._current: Run | None = None
         self._cancelled: set[int] = set()
         self._noted_at = 0.0
+        self._spoke = False
         self._interruptible = False
         self._reporting = False
         self._postponed: BaseException | None = None
@@ -85,9 +93,18 @@ class Runner:
         logging.basicConfig(level=logging.INFO, handlers=[_Logged(self._say)], force=True)
         threading.Thread(target=self._listen, name="penstock-line", daemon=True).start()
         self._send(Ready(os.getpid()))
-        while (run := self._pending.get()) is not None:
-            self._send(self._attempt(run))
-            self._noted_at = 0.0
+        while (run := self._next()) is not None:
+            self._answer(run, self._attempt(run))
+
+    def _next(self) -> Run | None:
+        """The next attempt, None at the end of the line. Nothing is withheld while it is waited for."""
+        while True:
+            try:
+                return self._pending.popleft()
+            except IndexError:
+                self._flush()
+                if not self._arrivals.get():
+                    return None
 
     def _listen(self) -> None:
         frames: Frames[Batch | CancelRun | Recall] = Frames(_decoder)
@@ -95,15 +112,15 @@ class Runner:
             for message in frames.feed(data):
                 match message:
                     case Batch(runs=runs):
-                        for run in runs:
-                            self._pending.put(run)
+                        self._pending.extend(runs)
+                        self._arrivals.put(True)
                     case CancelRun(token=token):
                         self._cancelled.add(token)
                     case Recall():
                         self._give_back()
         # The supervisor closes its sending side to retire this slot. If it died instead, nobody
         # reads answers any more, and the first one sent will end the process.
-        self._pending.put(None)
+        self._arrivals.put(False)
 
     def _hear(self) -> bytes:
         try:
@@ -114,38 +131,63 @@ class Runner:
     def _give_back(self) -> None:
         """Empty the queue; whatever the main thread takes meanwhile is simply not in the answer."""
         tokens = []
-        with contextlib.suppress(queue.Empty):
-            while run := self._pending.get_nowait():
-                tokens.append(run.token)
-        self._send(Recalled(tuple(tokens)))
+        try:
+            while True:
+                tokens.append(self._pending.popleft().token)
+        except IndexError:
+            self._send(Recalled(tuple(tokens)))
 
     def _send(self, message: FromChild) -> None:
-        data = frame(message)
+        self._write(frame([message]))
+
+    def _write(self, data: bytes | memoryview) -> None:
         try:
             with self._sending:
                 self._line.sendall(data)
         except OSError:
             os._exit(1)
 
+    def _answer(self, run: Run, answer: Done | Fault) -> None:
+        """Send it, or keep it for a moment if a whole row of tiny attempts can be answered together."""
+        # What an attempt said must arrive before its answer, so the answer takes the same way.
+        if self._spoke or not self._kept.keep(encode(answer)):
+            self._flush()
+            self._send(answer)
+            self._kept.passed(1)
+        elif not self._may_wait(run):
+            self._flush()
+
+    def _may_wait(self, run: Run) -> bool:
+        """Whether what was kept last may stay there while the next attempt runs.
+
+        The supervisor looks for it for some time after it has heard something. So the clock is read
+        after the answer was kept, and it must be soon after something was sent.
+        """
+        if run.task not in self._tiny or time.perf_counter_ns() - self._sent_at > TINY_NS:
+            return False
+        try:
+            return self._pending[0].task in self._tiny
+        except IndexError:
+            return False
+
+    def _flush(self) -> None:
+        """Send what is kept; the supervisor finds it there until it is sent."""
+        if kept := self._kept.framed():
+            self._sent_at = time.perf_counter_ns()
+            self._write(kept)
+            self._kept.clear()
+
     def _attempt(self, run: Run) -> Done | Fault:
         """One attempt from its parameters to its answer; whatever the task raises ends here."""
         self._current = run
         self._postponed = None
+        self._spoke, self._noted_at = False, 0.0
         began = time.perf_counter_ns()
         try:
-            task = self._catalog.find(run.task)
-            progress = Progress(
-                self._note,
-                lambda: run.token in self._cancelled,
-                job_id=run.job_id,
-                attempt=run.attempt,
-            )
-            with _threads(run.threads), self._interrupts(run.timeout_ms):
-                progress.check()
-                result = _bounded(task.run(run.params, progress))
-            return Done(run.token, result, _microseconds_since(began))
+            result = self._run(run)
+            return Done(run.token, result, self._elapsed_us(run, began))
         except BaseException as raised:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the task's too
-            return _fault(run, raised, _microseconds_since(began))
+            return _fault(run, raised, self._elapsed_us(run, began))
         finally:
             if run.timeout_ms is not None:
                 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -154,16 +196,39 @@ class Runner:
             sys.stderr.flush()
             self._current = None
 
-    @contextlib.contextmanager
-    def _interrupts(self, timeout_ms: int | None) -> Iterator[None]:
+    def _run(self, run: Run) -> bytes:
+        task = self._catalog.find(run.task)
+        # Looking for the loaded BLAS libraries takes a millisecond, and one thread is what they have.
+        if run.threads == 1:
+            return self._interruptibly(run, task)
+        with threadpool_limits(run.threads):
+            return self._interruptibly(run, task)
+
+    def _interruptibly(self, run: Run, task: AnyTask) -> bytes:
         """Only in here may a signal raise, and only one; an answer being made or sent is left alone."""
         try:
             self._interruptible = True
-            if timeout_ms is not None:
-                signal.setitimer(signal.ITIMER_REAL, timeout_ms / 1000)
-            yield
+            if run.timeout_ms is not None:
+                signal.setitimer(signal.ITIMER_REAL, run.timeout_ms / 1000)
+            if run.token in self._cancelled:
+                raise JobCancelled
+            return _bounded(task.run(run.params, self._progress(run) if task.reports else None))
         finally:
             self._interruptible = False
+
+    def _progress(self, run: Run) -> Progress:
+        return Progress(
+            self._note, lambda: run.token in self._cancelled, job_id=run.job_id, attempt=run.attempt
+        )
+
+    def _elapsed_us(self, run: Run, began: int) -> int:
+        """How long the attempt took, and a note of whether attempts of its task are tiny."""
+        elapsed = time.perf_counter_ns() - began
+        if elapsed < TINY_NS:
+            self._tiny.add(run.task)
+        else:
+            self._tiny.discard(run.task)
+        return elapsed // 1000
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         self._interrupt(SoftTimeout())
@@ -179,10 +244,11 @@ class Runner:
         if self._reporting:
             self._postponed = reason
         elif self._interruptible:
-            self._interruptible = False  # even if it falls on the way in or out of `_interrupts`
+            self._interruptible = False  # even if it falls on the way in or out of `_interruptibly`
             raise reason
 
     def _report(self, message: Note | Line) -> None:
+        self._spoke = True
         if threading.get_ident() != self._main:  # a thread of the task's own: no signal is handled there
             self._send(message)
             return
@@ -206,20 +272,11 @@ class Runner:
             self._report(Line(self._current.token, stream, encodable(text[:MAX_LINE])))
 
 
-def _threads(count: int) -> contextlib.AbstractContextManager[Any]:
-    # Looking for the loaded BLAS libraries takes a millisecond, and one thread is what they have.
-    return contextlib.nullcontext() if count == 1 else threadpool_limits(count)
-
-
 def _bounded(result: bytes) -> bytes:
     if len(result) > MAX_RESULT:
         found, limit = readable_size(len(result)), readable_size(MAX_RESULT)
         raise DoNotRetry(f"the result has {found}, the limit is {limit}; store it elsewhere and return where")
     return result
-
-
-def _microseconds_since(began: int) -> int:
-    return (time.perf_counter_ns() - began) // 1000
 
 
 def _fault(run: Run, raised: BaseException, elapsed_us: int) -> Fault:

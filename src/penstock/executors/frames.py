@@ -7,15 +7,14 @@ import msgspec
 Message = TypeVar("Message")
 
 _HEADER = 4
-_encoder = msgspec.msgpack.Encoder()
+
+encode = msgspec.msgpack.Encoder().encode
 
 
 def frame(message: object) -> bytes:
     """The message with its length in front."""
-    body = bytearray(_HEADER)
-    _encoder.encode_into(message, body, _HEADER)
-    body[:_HEADER] = (len(body) - _HEADER).to_bytes(_HEADER)
-    return bytes(body)
+    body = encode(message)
+    return len(body).to_bytes(_HEADER) + body
 
 
 class Frames(Generic[Message]):

@@ -14,8 +14,9 @@ from typing import cast
 import msgspec
 import psutil
 
-from penstock.core.attempt import Batch, CancelRun, FromChild, Recall, Run
+from penstock.core.attempt import Batch, CancelRun, Done, Fault, FromChild, Recall, Run
 from penstock.core.errors import ErrorCode, PenstockError
+from penstock.executors.answers import KeptAnswers, shared_memory
 from penstock.executors.frames import Frames, frame
 from penstock.executors.system import SINGLE_THREADED
 from penstock.executors.zygote import Ended, Forked, FromZygote, Loaded, NotForked, NotLoaded
@@ -23,6 +24,11 @@ from penstock.ports import Exit
 
 LAST_WORDS_S = 0.2
 """How long to wait for the line of a dead child to close: a process it left behind may hold it open."""
+
+LOOK_S = 0.005
+"""How long after a message a child's kept answers are looked at, and so how late one may be heard."""
+
+_decoder = msgspec.msgpack.Decoder(list[FromChild])
 
 OnMessage = Callable[[FromChild], None]
 OnExit = Callable[[Exit], None]
@@ -79,28 +85,36 @@ class ProcessExecutor:
         loop = asyncio.get_running_loop()
         try:
             with theirs:
-                forked = self._ask_for_child(theirs)
+                forked, kept = self._ask_for_child(theirs)
             pid = await forked
         except BaseException:
             ours.close()
             raise
-        child = ProcessChild(pid, on_message, on_exit)
+        child = ProcessChild(pid, kept, on_message, on_exit)
         self._children[pid] = child
         await loop.create_connection(lambda: child, sock=ours)
         if pid in self._ended_early:
             child.ended(self._ended_early.pop(pid))
         return child
 
-    def _ask_for_child(self, line: socket.socket) -> asyncio.Future[int]:
+    def _ask_for_child(self, line: socket.socket) -> tuple[asyncio.Future[int], KeptAnswers]:
+        memory = shared_memory()
+        try:
+            kept = KeptAnswers(memory)
+            self._ask(line.fileno(), memory)
+        finally:
+            os.close(memory)
+        forked = asyncio.get_running_loop().create_future()
+        self._asked.append(forked)
+        return forked, kept
+
+    def _ask(self, *descriptors: int) -> None:
         if self._office is None:
             raise _gone()
         try:
-            socket.send_fds(self._office, [b"f"], [line.fileno()])
+            socket.send_fds(self._office, [b"f"], descriptors)
         except OSError as failed:
             raise _gone() from failed
-        forked = asyncio.get_running_loop().create_future()
-        self._asked.append(forked)
-        return forked
 
     async def stop(self) -> None:
         """Kill what is left, end the zygote, and reap it."""
@@ -173,11 +187,15 @@ class ProcessExecutor:
 class ProcessChild(asyncio.Protocol):
     """One child as its supervisor sees it."""
 
-    def __init__(self, pid: int, on_message: OnMessage, on_exit: OnExit) -> None:
+    def __init__(self, pid: int, kept: KeptAnswers, on_message: OnMessage, on_exit: OnExit) -> None:
         self.pid = pid
+        self._kept = kept
         self._on_message = on_message
         self._on_exit = on_exit
-        self._frames: Frames[FromChild] = Frames(msgspec.msgpack.Decoder(FromChild))
+        self._frames: Frames[list[FromChild]] = Frames(_decoder)
+        self._arrived = self._found = 0
+        self._heard = False
+        self._looking: asyncio.TimerHandle | None = None
         self._line: asyncio.Transport | None = None
         self._closed = asyncio.Event()
         self._waiting: asyncio.Task[None] | None = None
@@ -192,8 +210,41 @@ class ProcessChild(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Part of `asyncio.Protocol`."""
-        for message in self._frames.feed(data):
+        for messages in self._frames.feed(data):
+            # Answers come in frames of their own.
+            self._tell(self._arrive(messages) if isinstance(messages[0], Done | Fault) else messages)
+        self._heard = True
+        if self._looking is None:
+            self._look_later()
+
+    def _arrive(self, answers: list[FromChild]) -> list[FromChild]:
+        """Those of the answers that `look` did not find before they came."""
+        known = min(self._found, len(answers))
+        self._found -= known
+        self._arrived += len(answers)
+        return answers[known:] if known else answers
+
+    def _tell(self, messages: list[FromChild]) -> None:
+        for message in messages:
             self._on_message(message)
+
+    def look(self) -> None:
+        """See `Child.look`."""
+        if kept := self._kept.read(self._arrived):
+            answers = _decoder.decode(kept)[self._found :]
+            self._found += len(answers)
+            self._tell(answers)
+
+    def _look_later(self) -> None:
+        self._heard = False
+        self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._look_again)
+
+    def _look_again(self) -> None:
+        """A child keeps answers only for a moment after it sent something, so look until it is silent."""
+        self._looking = None
+        self.look()
+        if self._heard:
+            self._look_later()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
         """Part of `asyncio.Protocol`. A child without a line is of no use, should it still live."""
@@ -210,6 +261,9 @@ class ProcessChild(asyncio.Protocol):
             await asyncio.wait_for(self._closed.wait(), LAST_WORDS_S)
         if self._line is not None:
             self._line.abort()
+        if self._looking is not None:
+            self._looking.cancel()
+        self.look()
         self._on_exit(how)
 
     def send(self, runs: Sequence[Run]) -> None:

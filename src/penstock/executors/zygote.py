@@ -19,6 +19,7 @@ import msgspec
 from penstock.core.catalog import Catalog, load
 from penstock.core.errors import PenstockError
 from penstock.executors import child
+from penstock.executors.answers import KeptAnswers
 from penstock.executors.frames import frame
 from penstock.executors.system import die_with_parent, ignore_interrupts, name_process
 
@@ -112,24 +113,26 @@ class Zygote:
                         return
 
     def _fork(self) -> bool:
-        request, descriptors, _, _ = socket.recv_fds(self._office, 1, 1)
+        request, descriptors, _, _ = socket.recv_fds(self._office, 1, 2)
         if not request:
             return False
-        line = socket.socket(fileno=descriptors[0])
+        answer = self._forked(*descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._office.sendall(frame(answer))
+        return True
+
+    def _forked(self, line: int, memory: int) -> Forked | NotForked:
         try:
             pid = os.fork()
         except OSError as failed:
-            line.close()
-            self._office.sendall(frame(NotForked(f"cannot start a process: {failed.strerror}")))
-            return True
+            return NotForked(f"cannot start a process: {failed.strerror}")
         if pid == 0:
-            self._become_child(line)
-        line.close()
+            self._become_child(line, memory)
         self._children.add(pid)
-        self._office.sendall(frame(Forked(pid)))
-        return True
+        return Forked(pid)
 
-    def _become_child(self, line: socket.socket) -> None:
+    def _become_child(self, line: int, memory: int) -> None:
         status = 1
         try:
             os.setpgid(0, 0)  # so that what a task starts can be killed with it
@@ -137,7 +140,9 @@ class Zygote:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._office.close()
-            child.main(line, self._catalog)
+            kept = KeptAnswers(memory)
+            os.close(memory)
+            child.main(socket.socket(fileno=line), kept, self._catalog)
             status = 0
         except BaseException:  # noqa: BLE001 - nothing may unwind into the zygote's loop
             traceback.print_exc(

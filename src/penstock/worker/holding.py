@@ -22,34 +22,30 @@ class Holding:
     is set when its token no longer holds.
     """
 
+    __slots__ = ("_log", "_progress", "cancelled", "claim", "since", "token", "unwanted", "worth_ms")
+
     def __init__(self, claim: Claim, claimed_at: float) -> None:
         self.claim = claim
+        self.token = claim.token
         self.since = claimed_at
         self.worth_ms = 0.0
         self.unwanted = False
         self.cancelled = False
         self._progress: JobProgress | None = None
-        self._lines: deque[str] = deque()
-        self._characters = 0
-        self._dropped = 0
-        self._told = 0
-
-    @property
-    def token(self) -> int:
-        """The right to settle it."""
-        return self.claim.token
+        self._log: _Log | None = None  # most attempts say nothing
 
     def run(self) -> Run:
         """The attempt as its child is told."""
-        spec, limits = self.claim.spec, self.claim.spec.limits
+        claim, spec = self.claim, self.claim.spec
+        limits = spec.limits
         return Run(
-            job_id=spec.id,
-            token=self.claim.token,
-            attempt=self.claim.attempt,
-            task=spec.task,
-            params=bytes(spec.params),
-            timeout_ms=limits.timeout_ms,
-            threads=limits.threads,
+            spec.id,
+            claim.token,
+            claim.attempt,
+            spec.task,
+            bytes(spec.params),
+            limits.timeout_ms,
+            limits.threads,
         )
 
     def note(self, progress: JobProgress) -> None:
@@ -58,33 +54,55 @@ class Holding:
 
     def add_line(self, text: str) -> None:
         """Keep a line for the next renewal."""
-        self._lines.append(text)
-        self._characters += len(text)
-        while len(self._lines) > MAX_LINES or self._characters > MAX_CHARACTERS:
-            self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
-        self._characters -= len(self._lines.popleft())
-        self._dropped += 1
+        if self._log is None:
+            self._log = _Log()
+        self._log.add(text)
 
     @property
     def talking(self) -> bool:
         """Whether it has lines that no renewal has carried yet."""
-        return bool(self._lines)
+        return self._log is not None and bool(self._log.lines)
 
     def report(self) -> Held:
         """What the next renewal says of it; call `reported` once that has arrived."""
-        self._told = self._dropped + len(self._lines)
         return Held(
             job_id=self.claim.spec.id,
-            token=self.claim.token,
+            token=self.token,
             progress=self._progress,
-            lines=tuple(self._lines),
+            lines=self._log.tell() if self._log else (),
         )
 
     def reported(self, report: Held) -> None:
         """Forget what was published, keep what came meanwhile."""
         if self._progress is report.progress:
             self._progress = None
+        if self._log is not None:
+            self._log.told()
+
+
+class _Log:
+    """The last lines of an attempt."""
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque()
+        self._characters = 0
+        self._dropped = 0
+        self._told = 0
+
+    def add(self, text: str) -> None:
+        self.lines.append(text)
+        self._characters += len(text)
+        while len(self.lines) > MAX_LINES or self._characters > MAX_CHARACTERS:
+            self._drop_oldest()
+
+    def tell(self) -> tuple[str, ...]:
+        self._told = self._dropped + len(self.lines)
+        return tuple(self.lines)
+
+    def told(self) -> None:
         while self._dropped < self._told:
             self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._characters -= len(self.lines.popleft())
+        self._dropped += 1

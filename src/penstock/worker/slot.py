@@ -1,4 +1,4 @@
-"""One slot: a child process and the attempts it was given, of which the first is the one that runs.
+"""One slot: a child process and the attempts it was given; the first without an answer is the one that runs.
 
 The slot decides when its child must be asked, signalled or killed, and what that means for the
 attempt. It reports every attempt back to its supervisor exactly once: finished or returned.
@@ -6,7 +6,6 @@ attempt. It reports every attempt back to its supervisor exactly once: finished 
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -18,7 +17,7 @@ from penstock.core.units import readable_duration, readable_size
 from penstock.ports import Child, Executor, Exit
 from penstock.worker.holding import Holding
 from penstock.worker.outcome import died, failed, said
-from penstock.worker.pace import MAX_AHEAD, WORTH_MS, Pace
+from penstock.worker.pace import WORTH_MS, Pace
 from penstock.worker.policy import SlotPolicy
 
 STUCK_MS = 100.0
@@ -65,9 +64,10 @@ class Slot:
         self._child: Child | None = None
         self._fresh: Child | None = None
         self._warming: asyncio.Task[None] | None = None
-        self._given: OrderedDict[int, Holding] = OrderedDict()
+        self._given: dict[int, Holding] = {}  # in the order in which they are run
         self._unsent: list[Holding] = []
-        self._worth_ms = 0.0
+        self.load_ms = 0.0
+        """What it has at hand, in expected milliseconds."""
         self._head_since = 0.0
         self._recalled = False
         self._ending: tuple[int, Outcome] | None = None
@@ -116,32 +116,25 @@ class Slot:
         """Whether it has an attempt."""
         return bool(self._given)
 
-    @property
-    def load_ms(self) -> float:
-        """What it has at hand, in expected milliseconds."""
-        return self._worth_ms
-
     def room(self, task: str) -> bool:
         """Whether it should be given an attempt of this task now."""
-        if not self._given:
-            return self._open
-        worth = self._worth_ms + self._pace.expected_ms(task)
-        return self._open and worth <= WORTH_MS and len(self._given) < MAX_AHEAD and not self._held_up
+        return self.ready and self.fits(task)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its child is there to stay, and what runs takes no longer than a read-ahead is worth."""
+        return self._child is not None and self._fresh is None and self._ending is None and not self._held_up
+
+    def fits(self, task: str) -> bool:
+        """Whether an attempt of this task would be alone, or a part of what a read-ahead is worth."""
+        return not self._given or self.load_ms + self._pace.expected_ms(task) <= WORTH_MS
 
     def appetite(self, depth: int) -> int:
         """How many more jobs it could take if all were like the recent ones."""
-        if not self._open or self._held_up:
-            return 0
-        return max(0, depth - len(self._given))
-
-    @property
-    def _open(self) -> bool:
-        """Whether its child is there to stay."""
-        return self._child is not None and self._fresh is None and self._ending is None
+        return max(0, depth - len(self._given)) if self.ready else 0
 
     @property
     def _held_up(self) -> bool:
-        """Whether the running attempt takes longer than a read-ahead is worth: let nothing wait behind it."""
         if not self._given:
             return False
         return self._recalled or (time.monotonic() - self._head_since) * 1000 > WORTH_MS
@@ -151,7 +144,7 @@ class Slot:
         if not self._given:
             self._begin_head()
         holding.worth_ms = self._pace.expected_ms(holding.claim.spec.task)
-        self._worth_ms += holding.worth_ms
+        self.load_ms += holding.worth_ms
         self._given[holding.token] = holding
         self._unsent.append(holding)
 
@@ -183,14 +176,14 @@ class Slot:
 
     def patrol(self, now: float) -> None:
         """Look after the running attempt: its time, its memory, and who waits behind it."""
-        if self._child is None or not self._given or self._ending is not None:
+        head = self._running()
+        if head is None:
             return
-        head = next(iter(self._given.values()))
         age_ms = (now - self._head_since) * 1000
         limits = head.claim.spec.limits
         if limits.timeout_ms is not None and age_ms > limits.timeout_ms + limits.grace_ms:
             message = f"took longer than {readable_duration(limits.timeout_ms)} and did not stop"
-            self._end(head.token, failed(FailureCode.TIMED_OUT, message))
+            self._kill(head, failed(FailureCode.TIMED_OUT, message))
         elif age_ms > STUCK_MS:
             self.recall()
             self._check_memory(head)
@@ -200,15 +193,15 @@ class Slot:
         used = self._child.rss() if self._child else 0
         if used > limit:
             message = f"{readable_size(used)} > limit {readable_size(limit)}"
-            self._end(head.token, failed(FailureCode.OUT_OF_MEMORY, message))
+            self._kill(head, failed(FailureCode.OUT_OF_MEMORY, message))
 
     def _memory_limit(self, holding: Holding) -> int:
         return holding.claim.spec.limits.memory_bytes or self._policy.memory_bytes
 
     def release_all(self) -> None:
         """Give up what is still here at once: the running attempt is killed and released."""
-        for token in list(self._given)[:1]:
-            self._end(token, Released())
+        if head := self._running():
+            self._kill(head, Released())
 
     def close(self) -> None:
         """No more work."""
@@ -219,14 +212,33 @@ class Slot:
                 child.close()
 
     def _terminate(self, token: int) -> None:
-        if self._child is not None and next(iter(self._given), None) == token:
+        if self._runs(token) and self._child is not None:
             self._child.terminate()
 
     def _end(self, token: int, outcome: Outcome) -> None:
+        if self._runs(token):
+            self._kill(self._given[token], outcome)
+
+    def _kill(self, head: Holding, outcome: Outcome) -> None:
         """Kill the child for the sake of its running attempt, which ends with ``outcome``."""
-        if self._child is not None and self._ending is None and next(iter(self._given), None) == token:
-            self._ending = (token, outcome)
+        if self._child is not None:
+            self._ending = (head.token, outcome)
             self._child.kill()
+
+    def _runs(self, token: int) -> bool:
+        head = self._running()
+        return head is not None and head.token == token
+
+    def _running(self) -> Holding | None:
+        """The attempt that runs, if its child is not being killed already.
+
+        It is the first without an answer. So the answers that its child has not sent yet are taken in
+        before anything is decided about it: what befalls an attempt must not be meant for an earlier one.
+        """
+        if self._child is None or self._ending is not None:
+            return None
+        self._child.look()
+        return next(iter(self._given.values()), None)
 
     def _begin_head(self) -> None:
         self._head_since = time.monotonic()
@@ -249,7 +261,7 @@ class Slot:
 
     def _take_back(self, tokens: Iterable[int]) -> list[Holding]:
         back = [self._given.pop(token) for token in tokens if token in self._given]
-        self._worth_ms = sum(holding.worth_ms for holding in self._given.values())
+        self.load_ms = sum(holding.worth_ms for holding in self._given.values())
         return back
 
     def _answered(self, token: int, answer: Done | Fault) -> None:
@@ -257,7 +269,7 @@ class Slot:
         if holding is None:
             return
         elapsed_ms = answer.elapsed_us / 1000
-        self._worth_ms = self._worth_ms - holding.worth_ms if self._given else 0.0
+        self.load_ms = self.load_ms - holding.worth_ms if self._given else 0.0
         self._pace.learn(holding.claim.spec.task, elapsed_ms)
         self._used += min(1.0, elapsed_ms / TINY_MS)
         self._begin_head()
@@ -328,4 +340,4 @@ class Slot:
             self._drop_timers(token)
         self._given.clear()
         self._unsent.clear()
-        self._worth_ms, self._recalled = 0.0, False
+        self.load_ms, self._recalled = 0.0, False

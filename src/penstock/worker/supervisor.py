@@ -11,6 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from operator import attrgetter
 from typing import TypeVar
 
 import structlog
@@ -178,8 +179,16 @@ class Supervisor:
     # What the loops do
 
     def _appetite(self) -> int:
+        """How many jobs to claim now: none while every slot has most of what it may have at hand.
+
+        A claim costs a round trip, so it should bring many jobs; and it takes a while, so it is made
+        when half of the work is still there.
+        """
         depth = self._pace.depth()
-        return sum(slot.appetite(depth) for slot in self._slots) - len(self._local)
+        wanted = [slot.appetite(depth) for slot in self._slots]
+        if 2 * max(wanted, default=0) < depth:
+            return 0
+        return sum(wanted) - len(self._local)
 
     def _receive(self, claims: list[Claim]) -> None:
         now = time.monotonic()
@@ -193,19 +202,16 @@ class Supervisor:
             self._pace.judge(kept_up=not self._local)
 
     def _distribute(self) -> None:
-        """Give each waiting attempt to the least loaded slot that has room for it."""
-        if self._stopping.is_set():
+        """Give each waiting attempt to the least loaded slot; what that has no room for, none has."""
+        if not self._local or self._stopping.is_set():
             return
-        touched: set[Slot] = set()
-        while self._local:
-            task = self._local[0].claim.spec.task
-            open_slots = [slot for slot in self._slots if slot.room(task)]
-            if not open_slots:
+        ready = [slot for slot in self._slots if slot.ready]
+        while self._local and ready:
+            slot = min(ready, key=_load)
+            if not slot.fits(self._local[0].claim.spec.task):
                 break
-            slot = min(open_slots, key=lambda each: each.load_ms)
             slot.take(self._local.popleft())
-            touched.add(slot)
-        for slot in touched:
+        for slot in ready:
             slot.ship()
 
     def _release_stale(self, now: float) -> None:
@@ -358,6 +364,9 @@ class Supervisor:
                 self._log.warning("broker unavailable, trying again", error=failed.message)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 pause_s = min(RETRY_CAP_S, pause_s * 2)
+
+
+_load = attrgetter("load_ms")
 
 
 def _called_off() -> bool:

@@ -15,6 +15,7 @@ from penstock.app.api import make_api
 from penstock.cli.announce import announced
 from penstock.cli.exposure import refuse_public
 from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port
+from penstock.cli.memory import settle_memory
 from penstock.cli.run import ExitCode, fail, plain_errors, settings
 from penstock.core.catalog import load
 from penstock.settings import Settings
@@ -68,6 +69,7 @@ class _Server(uvicorn.Server):
 
 async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | None) -> None:
     api = make_api(chosen, load(chosen.tasks))
+    settle_memory()
     config = uvicorn.Config(
         api.app,
         http="httptools",

@@ -5,6 +5,7 @@ import uvloop
 
 from penstock.app.worker import run_worker
 from penstock.cli.options import BrokerUrl, Modules, ParentFd, Queues, Slots
+from penstock.cli.memory import settle_memory
 from penstock.cli.run import plain_errors, settings
 from penstock.telemetry import logs
 
@@ -27,6 +28,7 @@ def command() -> typer.Typer:
         with plain_errors():
             chosen = settings(slots=slots, queues=queues, broker_url=broker, tasks=tasks)
             logs.configure(chosen.log_format, chosen.log_level)
+            settle_memory()
             uvloop.run(run_worker(chosen, parent_fd))
 
     return app
