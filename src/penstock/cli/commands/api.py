@@ -14,8 +14,8 @@ import uvloop
 from penstock.app.api import make_api
 from penstock.cli.announce import announced
 from penstock.cli.exposure import refuse_public
-from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port
 from penstock.cli.memory import settle_memory
+from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port
 from penstock.cli.run import ExitCode, fail, plain_errors, settings
 from penstock.core.catalog import load
 from penstock.settings import Settings

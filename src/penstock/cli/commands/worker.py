@@ -4,8 +4,8 @@ import typer
 import uvloop
 
 from penstock.app.worker import run_worker
-from penstock.cli.options import BrokerUrl, Modules, ParentFd, Queues, Slots
 from penstock.cli.memory import settle_memory
+from penstock.cli.options import BrokerUrl, Modules, ParentFd, Queues, Slots
 from penstock.cli.run import plain_errors, settings
 from penstock.telemetry import logs
 
