@@ -1,7 +1,6 @@
 """What the benchmarks run: the jobs of ``peers.jobs`` as Penstock's tasks."""
 
 from peers import jobs
-
 from penstock import task
 
 

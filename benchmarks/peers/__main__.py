@@ -38,7 +38,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small counts and one round: does it all run?")
     parser.add_argument("--only", type=words, default=[], help="measurements, separated by commas")
     parser.add_argument("--contestants", type=words, default=contestants(), help="separated by commas")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the report")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the report"
+    )
     for each in fields(Plan):
         option = "--" + each.name.replace("_", "-")
         parser.add_argument(option, type=type(each.default), help=f"default {each.default}")
@@ -71,7 +73,9 @@ def schedule(
 ) -> Iterator[tuple[Measurement, str]]:
     """Every contestant once, then again, so that a slow hour of the machine hits all alike."""
     for measurement in measurements:
-        who = [name for name in measurement.contestants or names if name in names or name not in contestants()]
+        who = [
+            name for name in measurement.contestants or names if name in names or name not in contestants()
+        ]
         for _ in range(rounds):
             yield from ((measurement, name) for name in who)
 

@@ -1,6 +1,6 @@
-"""The least that a FastAPI route can do with a submission: read it through Penstock's model, answer, store nothing.
+"""The least a FastAPI route can do with a submission: read it through Penstock's model and answer.
 
-``uvicorn peers.bare_api:app`` serves it. The answer has the size of Penstock's own.
+Nothing is stored. ``uvicorn peers.bare_api:app`` serves it. The answer has the size of Penstock's own.
 """
 
 from fastapi import FastAPI

@@ -20,7 +20,9 @@ def draw(results: Results, measurements: Sequence[Measurement], path: Path) -> N
     if not shown:
         return
     rows = -(-len(shown) // PER_ROW)
-    figure, panels = plt.subplots(rows, PER_ROW, figsize=(13, 4.2 * rows), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(
+        rows, PER_ROW, figsize=(13, 4.2 * rows), layout="constrained", squeeze=False
+    )
     for panel in panels.flat[len(shown) :]:
         panel.axis("off")
     for panel, measurement in zip(panels.flat, shown, strict=False):

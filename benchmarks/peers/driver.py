@@ -1,7 +1,8 @@
-"""The producer's side of a measurement: ``python -m peers.driver CONTESTANT`` in the contestant's environment.
+"""The producer's side of a measurement, run in the contestant's environment.
 
-Reads one JSON request per line from stdin, ``{"verb": …, "with": {…}}``, and answers each with one line,
-``{"answer": …}`` or ``{"error": …}``. Whatever else is printed goes to stderr.
+``python -m peers.driver CONTESTANT`` reads one JSON request per line from stdin,
+``{"verb": …, "with": {…}}``, and answers each with one line, ``{"answer": …}`` or ``{"error": …}``.
+Whatever else is printed goes to stderr.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Which Python runs a contestant. The peers are not dependencies of Penstock: they live in ``.venv-peers``."""
+"""Which Python runs a contestant. Peers are not dependencies of Penstock: they live in ``.venv-peers``."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the jobs do, the same code for every contestant. Standard library only: it runs in all environments."""
+"""What the jobs do, for every contestant. Standard library only: it runs in all environments."""
 
 import os
 import time

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from peers.measurement import Column, Figures, Measurement
+from peers.plan import Plan
 from peers.results import Results, column, machine, median
 
 
@@ -31,7 +32,7 @@ def _section(results: Results, measurement: Measurement) -> Iterator[str]:
     yield f"| contestant | {' | '.join(titles)} | Penstock ÷ it |"
     yield f"| --- |{' ---: |' * (len(titles) + 1)}"
     for name in ranked(rounds, measurement):
-        cells = [cell(rounds[name], each) for each in measurement.columns]
+        cells = [cell(rounds[name], each, results.plan) for each in measurement.columns]
         yield f"| {name} | {' | '.join(cells)} | {_ratio(rounds, name, measurement)} |"
     for name, reason in results.failures.get(measurement.name, {}).items():
         yield f"\n{name}, a round without figures: {_last_line(reason)}"
@@ -48,13 +49,14 @@ def ranked(rounds: dict[str, list[Figures]], measurement: Measurement) -> list[s
     return sorted(rounds, key=place)
 
 
-def cell(rounds: Sequence[Figures], shown: Column) -> str:
+def cell(rounds: Sequence[Figures], shown: Column, plan: Plan) -> str:
     """Median and spread of one figure."""
     values = column(rounds, shown.key)
     middle = median(rounds, shown.key)
-    if shown.bound is not None and middle >= shown.bound:
-        return f"> {shown.bound:,.0f}"
-    spread = f" ({_number(min(values), shown)}–{_number(max(values), shown)})" if len(values) > 1 else ""
+    bound = getattr(plan, shown.bound) if shown.bound else None
+    if bound is not None and middle >= bound:
+        return f"> {bound:,.0f}"
+    spread = f" ({_number(min(values), shown)} to {_number(max(values), shown)})" if len(values) > 1 else ""
     return _number(middle, shown) + spread
 
 

@@ -14,12 +14,12 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Column:
-    """A figure; ``digits`` after the point. ``bound``: a value of at least this was cut off there."""
+    """A figure; ``digits`` after the point. ``bound`` names the field of the plan at which it was cut off."""
 
     key: str
     title: str
     digits: int = 0
-    bound: float | None = None
+    bound: str | None = None
 
 
 @dataclass(frozen=True)

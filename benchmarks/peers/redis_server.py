@@ -1,4 +1,4 @@
-"""A Redis of its own for each measurement, so that none inherits another's keys, memory or append-only file."""
+"""A Redis for each measurement, so that none inherits another's keys, memory or append-only file."""
 
 import socket
 import subprocess
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+PROGRAM = "redis-server"
 SETTINGS = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
 START_S = 10.0
 
@@ -40,7 +41,7 @@ def running(folder: Path) -> Iterator[Server]:
     port = free_port()
     where = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder))
     with (folder / "redis.log").open("wb") as log:
-        process = subprocess.Popen(["redis-server", *where, *SETTINGS], stdout=log, stderr=log)
+        process = subprocess.Popen([PROGRAM, *where, *SETTINGS], stdout=log, stderr=log)
     client = redis.Redis(port=port, socket_timeout=None)
     try:
         _wait_until_up(client, process)

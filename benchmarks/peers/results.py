@@ -15,7 +15,7 @@ from peers.plan import Plan
 
 @dataclass
 class Results:
-    """``rounds[measurement][contestant]`` are its rounds; ``failures`` says in words what could not be measured."""
+    """``rounds[measurement][contestant]``: its rounds; ``failures``: in words, what could not be measured."""
 
     plan: Plan
     redis: str = ""

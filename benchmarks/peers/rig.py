@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from peers.plan import Plan
 from peers.redis_server import Server, running
 from peers.remote import DriverError, Remote
 
-READY_S = 30.0
+START_S = 2.0
 WARM_UP = 20
 
 
@@ -40,6 +41,8 @@ class Rig:
     def warm_workers(self) -> Crew:
         """Workers that have answered, and have had time to get all their processes up."""
         started = self.start_workers()
+        # Nothing is asked before: SAQ's sweep at the start takes a job just being fetched for a dead one.
+        time.sleep(START_S)
         self.driver.answers(WARM_UP, pause_s=0.1)
         return started
 

@@ -1,6 +1,6 @@
-"""arq: one worker per process, two processes, uvloop, a short polling delay; jobs are coroutines that do not wait."""
+"""arq: two processes on uvloop, a short polling delay; jobs are coroutines that do not wait."""
 
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
+# mypy: disable-error-code="import-not-found, import-untyped"
 # The peer is installed in its own environment only.
 import asyncio
 from collections.abc import Sequence
@@ -48,8 +48,8 @@ class Arq:
 
     about = About(
         packages=("arq", "redis", "hiredis", "uvloop"),
-        settings="2 processes, uvloop, max_jobs 1, for the drain 100; poll_delay 10 ms, latency: 2 ms on both sides,"
-        " idle: 0.5 s (default); kill: job_timeout 3 s",
+        settings="2 processes, uvloop, max_jobs 1, for the drain 100; poll_delay 10 ms,"
+        " latency: 2 ms on both sides, idle: 0.5 s (default); kill: job_timeout 3 s",
         drain_rate=700,
         submit_rate=3_000,
     )

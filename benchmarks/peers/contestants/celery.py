@@ -1,6 +1,6 @@
-"""Celery: prefork with two children; prefetch and acknowledgement as its documentation advises for the aim."""
+"""Celery: prefork with two children; prefetch and acknowledgement as documented for the aim."""
 
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
+# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator"
 # The peer is installed in its own environment only, so its decorators have no types here.
 from collections.abc import Sequence
 
@@ -51,8 +51,8 @@ class Celery:
 
     about = About(
         packages=("celery", "kombu", "redis", "hiredis"),
-        settings="prefork, concurrency 2, -O fair, no gossip, mingle, heartbeat or events; prefetch multiplier"
-        " 1, for the drain 64; kill: acks_late, reject_on_worker_lost, visibility timeout 5 s",
+        settings="prefork, concurrency 2, -O fair, no gossip, mingle, heartbeat or events; prefetch"
+        " multiplier 1, for the drain 64; kill: acks_late, reject_on_worker_lost, visibility timeout 5 s",
         drain_rate=700,
         submit_rate=900,
     )

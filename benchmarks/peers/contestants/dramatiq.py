@@ -1,6 +1,6 @@
-"""Dramatiq: two processes with one thread each, as its documentation advises for CPU work; least middleware."""
+"""Dramatiq: two processes with one thread each, as documented for CPU work; least middleware."""
 
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
+# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator"
 # The peer is installed in its own environment only, so its decorators have no types here.
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ from dramatiq.results.backends import RedisBackend
 from peers import jobs
 from peers.contract import AIM, REDIS_URL, RESULTS_URL, About, Process
 
-HEARTBEAT_MS = 5_000 if AIM == "kill" else 60_000
+RECOVERY = {"heartbeat_timeout": 5_000, "maintenance_chance": 1_000_000} if AIM == "kill" else {}
 backend = RedisBackend(url=f"{RESULTS_URL}?socket_timeout=60")
 middleware = [Retries(), Results(backend=backend, store_results=True)]
-broker = RedisBroker(url=REDIS_URL, middleware=middleware, heartbeat_timeout=HEARTBEAT_MS)
+broker = RedisBroker(url=REDIS_URL, middleware=middleware, **RECOVERY)
 dramatiq.set_broker(broker)
 
 
@@ -50,7 +50,7 @@ class Dramatiq:
     about = About(
         packages=("dramatiq", "redis", "hiredis"),
         settings="2 processes, 1 thread, middleware Retries and Results only; drain: queue_prefetch 100;"
-        " latency: worker_timeout 5 ms; kill: heartbeat_timeout 5 s",
+        " latency: worker_timeout 5 ms; kill: heartbeat_timeout 5 s, maintenance at every command",
         drain_rate=1_800,
         submit_rate=3_500,
     )

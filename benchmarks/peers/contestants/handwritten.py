@@ -4,7 +4,6 @@ The measure of how fast Redis and Python allow a job per round trip to be.
 """
 
 import json
-import sys
 import uuid
 from collections.abc import Sequence
 
@@ -60,7 +59,10 @@ class HandWritten:
 
     async def stored(self) -> int:
         """Every ended job has two keys, and the queue is one while it is not empty."""
-        keys, queue = self._redis.pipeline().dbsize().exists(QUEUE).execute()
+        pipeline = self._redis.pipeline()
+        pipeline.dbsize()
+        pipeline.exists(QUEUE)
+        keys, queue = pipeline.execute()
         return int(keys - queue) // 2
 
     async def close(self) -> None:
@@ -95,4 +97,4 @@ def contestant() -> HandWritten:
 
 
 if __name__ == "__main__":
-    sys.exit(work())
+    work()

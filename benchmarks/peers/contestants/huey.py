@@ -1,6 +1,6 @@
 """Huey: processes as its documentation advises for CPU work, blocking reads, results in a hash."""
 
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
+# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator"
 # The peer is installed in its own environment only, so its decorators have no types here.
 from collections.abc import Sequence
 

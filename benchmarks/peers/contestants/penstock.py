@@ -6,14 +6,13 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from peers.contract import About, Process, batches
 from penstock.app.broker import make_broker
 from penstock.core.catalog import load
 from penstock.core.errors import PenstockError
 from penstock.core.submission import Submission
 from penstock.service.desk import Desk
 from penstock.settings import Settings
-
-from peers.contract import About, Process, batches
 
 TASKS = str(Path(__file__).parents[2] / "tasks.py")
 BATCHES_IN_FLIGHT = 2

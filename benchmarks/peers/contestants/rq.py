@@ -1,6 +1,6 @@
 """RQ: a pool of two workers that fork for every job, which is its default and its protection."""
 
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
+# mypy: disable-error-code="import-not-found, import-untyped"
 # The peer is installed in its own environment only.
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
 """streaQ: two processes on uvloop; jobs are coroutines that do not wait, as CPU work is."""
 
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
+# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator"
 # The peer is installed in its own environment only, so its decorators have no types here.
 from collections.abc import Sequence
 from contextlib import AsyncExitStack

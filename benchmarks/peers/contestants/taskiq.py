@@ -3,7 +3,7 @@
 Jobs are coroutines that do not wait: one runs at a time in a process, as CPU work should.
 """
 
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
+# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator"
 # The peer is installed in its own environment only, so its decorators have no types here.
 from collections.abc import Sequence
 
@@ -49,8 +49,8 @@ class Taskiq:
 
     about = About(
         packages=("taskiq", "taskiq-redis", "redis", "hiredis", "uvloop"),
-        settings="RedisStreamBroker, 2 processes, uvloop, no parsing of parameters; one job at a time read singly,"
-        " for the drain 100; latency: check_interval 1 ms; kill: idle_timeout 2 s",
+        settings="RedisStreamBroker, 2 processes, uvloop, no parsing of parameters; one job at a"
+        " time read singly, for the drain 100; latency: check_interval 1 ms; kill: idle_timeout 2 s",
         drain_rate=2_500,
         submit_rate=5_000,
     )

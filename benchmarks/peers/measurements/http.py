@@ -1,4 +1,4 @@
-"""``POST /jobs`` over 50 connections, against a bare FastAPI route that takes the same body and stores nothing.
+"""``POST /jobs`` over 50 connections, against a bare route that takes the same body and stores nothing.
 
 Both are one uvicorn process on uvloop and httptools; no worker runs.
 """

@@ -29,7 +29,7 @@ def count_commands(built: Rig, seconds: float) -> int:
     seen: list[str] = []
     port = built.server.port
     client = redis.Redis(port=port, socket_timeout=None)
-    with client.monitor() as monitor:
+    with client.monitor() as monitor:  # type: ignore[no-untyped-call]
         listener = threading.Thread(target=_listen, args=(monitor, seen), daemon=True)
         listener.start()
         time.sleep(seconds)
@@ -40,7 +40,7 @@ def count_commands(built: Rig, seconds: float) -> int:
 
 
 def _listen(monitor: redis.client.Monitor, seen: list[str]) -> None:
-    for command in monitor.listen():
+    for command in monitor.listen():  # type: ignore[no-untyped-call]
         if command["command"] == "ECHO enough":
             return
         seen.append(command["client_type"])

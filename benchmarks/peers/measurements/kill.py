@@ -65,7 +65,7 @@ MEASUREMENT = Measurement(
     columns=(
         Column("missing", "without a result"),
         Column("twice", "ran to the end twice"),
-        Column("seconds", "new worker's start to all done, s", 1, bound=Plan.kill_wait_s),
+        Column("seconds", "new worker's start to all done, s", 1, bound="kill_wait_s"),
         Column("first", "new worker's start to its first result, s", 1),
     ),
     run=run,
