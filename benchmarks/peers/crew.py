@@ -42,10 +42,11 @@ class Crew:
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """User and system time of one process, 0 if it is gone."""
+    """User and system time of one process and of its children that have ended; 0 if it is gone."""
     with contextlib.suppress(psutil.NoSuchProcess):
         times = process.cpu_times()
-        return float(times.user + times.system)
+        ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+        return float(times.user + times.system + ended)
     return 0.0
 
 

@@ -21,6 +21,9 @@ from peers.contract import Contestant
 
 Samples = list[tuple[float, int]]
 
+LOOK_S = 0.004
+"""How often the depth is looked at while it is kept; looking costs Redis something, too."""
+
 
 class Driver:
     """The verbs; times are of the monotonic clock, which all processes of a machine share."""
@@ -89,7 +92,7 @@ class Driver:
             if missing >= min(batch, depth):
                 await self.submit("noop", missing)
             else:
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(LOOK_S)
         return samples
 
 

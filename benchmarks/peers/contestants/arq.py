@@ -38,7 +38,7 @@ class WorkerSettings:
     functions: ClassVar[list[Any]] = [noop, burn, note]
     redis_settings = RedisSettings.from_dsn(REDIS_URL)
     poll_delay = {"idle": 0.5, "latency": 0.002}.get(AIM, 0.01)
-    max_jobs = 100 if AIM == "drain" else 1
+    max_jobs = 500 if AIM == "drain" else 1
     job_timeout = 3 if AIM == "kill" else 60
     log_results = False
 
@@ -48,10 +48,10 @@ class Arq:
 
     about = About(
         packages=("arq", "redis", "hiredis", "uvloop"),
-        settings="2 processes, uvloop, max_jobs 1, for the drain 100; poll_delay 10 ms,"
+        settings="2 processes, uvloop, max_jobs 1, for the drain 500; poll_delay 10 ms,"
         " latency: 2 ms on both sides, idle: 0.5 s (default); kill: job_timeout 3 s",
-        drain_rate=700,
-        submit_rate=3_000,
+        drain_rate=2_000,
+        submit_rate=6_000,
     )
 
     def workers(self) -> Sequence[Process]:

@@ -53,8 +53,8 @@ class Celery:
         packages=("celery", "kombu", "redis", "hiredis"),
         settings="prefork, concurrency 2, -O fair, no gossip, mingle, heartbeat or events; prefetch"
         " multiplier 1, for the drain 64; kill: acks_late, reject_on_worker_lost, visibility timeout 5 s",
-        drain_rate=700,
-        submit_rate=900,
+        drain_rate=1_200,
+        submit_rate=3_000,
     )
 
     def workers(self) -> Sequence[Process]:

@@ -40,7 +40,7 @@ def note(n: int) -> int:
 
 
 TASKS = {"noop": noop, "burn": burn, "note": note}
-PREFETCH = {"drain": "100", "latency": "2"}
+PREFETCH = {"drain": "500", "latency": "2"}
 POLL_MS = {"latency": "5"}
 
 
@@ -49,10 +49,10 @@ class Dramatiq:
 
     about = About(
         packages=("dramatiq", "redis", "hiredis"),
-        settings="2 processes, 1 thread, middleware Retries and Results only; drain: queue_prefetch 100;"
+        settings="2 processes, 1 thread, middleware Retries and Results only; drain: queue_prefetch 500;"
         " latency: worker_timeout 5 ms; kill: heartbeat_timeout 5 s, maintenance at every command",
-        drain_rate=1_800,
-        submit_rate=3_500,
+        drain_rate=5_000,
+        submit_rate=15_000,
     )
 
     def workers(self) -> Sequence[Process]:

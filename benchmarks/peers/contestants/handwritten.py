@@ -28,8 +28,8 @@ class HandWritten:
     about = About(
         packages=("redis", "hiredis"),
         settings=f"BRPOP, then one pipeline of SET EX, LPUSH and EXPIRE of the reply; idle wait {IDLE_S} s",
-        drain_rate=6_000,
-        submit_rate=110_000,
+        drain_rate=8_000,
+        submit_rate=120_000,
     )
 
     def workers(self) -> Sequence[Process]:

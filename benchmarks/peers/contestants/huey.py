@@ -39,8 +39,8 @@ class Huey:
     about = About(
         packages=("huey", "redis", "hiredis"),
         settings="2 processes, blocking reads, no periodic tasks; latency: notify_result",
-        drain_rate=2_500,
-        submit_rate=5_000,
+        drain_rate=4_000,
+        submit_rate=22_000,
     )
 
     def workers(self) -> Sequence[Process]:

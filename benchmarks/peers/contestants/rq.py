@@ -56,6 +56,6 @@ def contestant() -> Rq:
         packages=("rq", "redis", "hiredis"),
         settings="worker-pool of 2 Workers (a fork per job), quiet",
         drain_rate=110,
-        submit_rate=8_000,
+        submit_rate=20_000,
     )
     return Rq("rq.worker.Worker", about)

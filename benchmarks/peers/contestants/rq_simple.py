@@ -10,6 +10,6 @@ def contestant() -> Rq:
         packages=("rq", "redis", "hiredis"),
         settings="worker-pool of 2 SimpleWorkers (no fork, no isolation), quiet",
         drain_rate=600,
-        submit_rate=8_000,
+        submit_rate=20_000,
     )
     return Rq("rq.worker.SimpleWorker", about)

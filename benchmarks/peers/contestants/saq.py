@@ -35,7 +35,7 @@ async def note(_context: Any, *, n: int) -> int:
 settings: dict[str, Any] = {
     "queue": queue,
     "functions": [noop, burn, note],
-    "concurrency": 10 if AIM == "drain" else 1,
+    "concurrency": 50 if AIM == "drain" else 1,
     "timers": {"sweep": 1} if AIM == "kill" else {},
 }
 LIMITS = {"timeout": 2, "retries": 3} if AIM == "kill" else {"timeout": 60}
@@ -46,10 +46,10 @@ class Saq:
 
     about = About(
         packages=("saq", "redis", "hiredis", "uvloop"),
-        settings="2 processes, uvloop, concurrency 1, for the drain 10; latency: poll_interval 1 ms;"
+        settings="2 processes, uvloop, concurrency 1, for the drain 50; latency: poll_interval 1 ms;"
         " kill: timeout 2 s, 3 retries, sweep every 1 s",
         drain_rate=2_000,
-        submit_rate=6_500,
+        submit_rate=10_000,
     )
 
     def workers(self) -> Sequence[Process]:

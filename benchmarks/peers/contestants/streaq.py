@@ -12,7 +12,7 @@ from peers.contract import AIM, REDIS_URL, About, Process, batches
 
 worker = Worker(
     redis_url=REDIS_URL,
-    concurrency=32 if AIM == "drain" else 1,
+    concurrency=500 if AIM == "drain" else 1,
     idle_timeout=3 if AIM == "kill" else 60,
     anyio_kwargs={"use_uvloop": True},
 )
@@ -44,9 +44,9 @@ class Streaq:
 
     about = About(
         packages=("streaq", "coredis", "uvloop"),
-        settings="2 processes, uvloop, concurrency 1, for the drain 32; kill: idle_timeout 3 s",
-        drain_rate=1_600,
-        submit_rate=8_000,
+        settings="2 processes, uvloop, concurrency 1, for the drain 500; kill: idle_timeout 3 s",
+        drain_rate=2_000,
+        submit_rate=18_000,
     )
 
     def workers(self) -> Sequence[Process]:

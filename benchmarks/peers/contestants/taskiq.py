@@ -52,7 +52,7 @@ class Taskiq:
         settings="RedisStreamBroker, 2 processes, uvloop, no parsing of parameters; one job at a"
         " time read singly, for the drain 100; latency: check_interval 1 ms; kill: idle_timeout 2 s",
         drain_rate=2_500,
-        submit_rate=5_000,
+        submit_rate=6_000,
     )
 
     def workers(self) -> Sequence[Process]:
