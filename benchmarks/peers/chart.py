@@ -1,4 +1,7 @@
-"""The results as one picture: a panel per measurement, a bar per contestant, Penstock in colour."""
+"""The results as one picture: a panel per measurement, Penstock in colour.
+
+Bars begin at zero; where the figures lie too far apart for that, dots on a logarithmic scale.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +13,7 @@ from peers.markdown import ranked
 from peers.measurement import Measurement
 from peers.results import Results, column, median
 
-PENSTOCK, OTHERS = "#0b7285", "#ced4da"
+PENSTOCK, OTHERS = "#0b7285", "#adb5bd"
 PER_ROW = 2
 
 
@@ -37,15 +40,24 @@ def _panel(panel: Axes, results: Results, measurement: Measurement) -> None:
     names = ranked(rounds, measurement)[::-1]
     middles = [median(rounds[name], ranking.key) for name in names]
     colours = [PENSTOCK if name == "penstock" else OTHERS for name in names]
-    bars = panel.barh(names, middles, color=colours)
-    panel.bar_label(bars, [f"{middle:,.{ranking.digits}f}" for middle in middles], padding=4, fontsize=8)
-    _spread(panel, names, [column(rounds[name], ranking.key) for name in names])
     if measurement.log_scale:
+        panel.scatter(middles, names, color=colours, s=60, zorder=3)
         panel.set_xscale("log")
-    panel.margins(x=0.15)
+        panel.grid(axis="x", color="#e9ecef")
+    else:
+        panel.barh(names, middles, color=colours)
+    _label(panel, names, middles, ranking.digits)
+    _spread(panel, names, [column(rounds[name], ranking.key) for name in names])
+    panel.margins(x=0.2)
     panel.set_title(measurement.title, loc="left", fontsize=10)
     panel.set_xlabel(ranking.title, fontsize=9)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _label(panel: Axes, names: Sequence[str], middles: Sequence[float], digits: int) -> None:
+    for name, middle in zip(names, middles, strict=True):
+        text = f"{middle:,.{digits}f}"
+        panel.annotate(text, (middle, name), (8, 0), textcoords="offset points", va="center", fontsize=8)
 
 
 def _spread(panel: Axes, names: Sequence[str], values: Sequence[Sequence[float]]) -> None:
