@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-peers
+PEER_LISTS := benchmarks/peers/requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test-fast test demo bench lock clean
+.PHONY: help setup check format test-fast test demo bench bench-peers lock clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv with the pinned dependencies and this project
 
@@ -42,9 +44,17 @@ demo: setup ## 50 million loans under three scenarios, live, on a node of its ow
 bench: setup ## measure the embedded node and print a table
 	$(BIN)/python benchmarks/embedded.py
 
+bench-peers: setup $(patsubst $(PEER_LISTS)/%.txt,$(PEERS)/%/.ready,$(wildcard $(PEER_LISTS)/*.txt)) ## compare with other task queues over Redis; ARGS=--quick for a trial
+	PYTHONPATH=benchmarks $(BIN)/python -m peers $(ARGS)
+
+$(PEERS)/%/.ready: $(PEER_LISTS)/%.txt
+	$(PYTHON) -m venv $(PEERS)/$*
+	$(PEERS)/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 lock: setup ## pin the dependencies anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	  --extra dev pyproject.toml -o requirements/dev.txt
 
 clean: ## remove what was made here
-	rm -rf $(VENV) .penstock demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .penstock demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""One file per contestant, each with a function ``contestant()``; run in the environment of its packages."""
