@@ -5,11 +5,13 @@ The layouts of stamps and records are those of ``lua/common.lua``; only Python r
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import repeat
 from struct import Struct
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from penstock.core import lifecycle
 from penstock.core.job import Job, JobError, JobProgress, JobSpec, Limits, Priority, State
@@ -46,7 +48,7 @@ class _Fixed(msgspec.Struct, frozen=True, array_like=True):
     version: str
     params: bytes
     priority: int
-    limits: Limits | None
+    limits: bytes | None
     fingerprint: Any
     initiated_by: str
     delay_ms: int = 0
@@ -64,6 +66,7 @@ class _Task(msgspec.Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Fixed).decode
+_decode_limits = msgspec.msgpack.Decoder(Limits).decode
 _decode_task = msgspec.msgpack.Decoder(_Task).decode
 _progress = msgspec.msgpack.Decoder(JobProgress).decode
 _error = msgspec.json.Decoder(JobError).decode
@@ -101,7 +104,7 @@ def pack_spec(spec: JobSpec) -> bytes:
         spec.version,
         bytes(spec.params),
         _PLACES[spec.priority],
-        None if spec.limits == _USUAL_LIMITS else spec.limits,
+        _pack_limits(spec.limits),
         bytes.fromhex(spec.fingerprint) if _HEX.fullmatch(spec.fingerprint) else spec.fingerprint,
         spec.initiated_by,
         spec.delay_ms,
@@ -116,6 +119,18 @@ def pack_spec(spec: JobSpec) -> bytes:
     return stamp + _encode(fields[:told])
 
 
+@lru_cache  # a task's jobs mostly share theirs
+def _pack_limits(limits: Limits) -> bytes | None:
+    """Only what is not as usual, by name."""
+    unusual = {name: value for name, value in asdict(limits).items() if value != getattr(_USUAL_LIMITS, name)}
+    return _encode(unusual) if unusual else None
+
+
+@lru_cache
+def _read_limits(packed: bytes | None) -> Limits:
+    return _USUAL_LIMITS if packed is None else _decode_limits(packed)
+
+
 def read_spec(job_id: str, stored: bytes) -> JobSpec:
     """The spec from the stamped fixed part."""
     body = _STAMP + stored[9]
@@ -127,7 +142,7 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         params=msgspec.Raw(fixed.params),
         queue=stored[_STAMP:body].decode() or USUAL_QUEUE,
         priority=_PRIORITIES[fixed.priority],
-        limits=fixed.limits or _USUAL_LIMITS,
+        limits=_read_limits(fixed.limits),
         fingerprint=fixed.fingerprint if isinstance(fixed.fingerprint, str) else fixed.fingerprint.hex(),
         delay_ms=fixed.delay_ms,
         idempotency_key=fixed.idempotency_key,
