@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from peers.rig import rig
 
 def main() -> None:
     """Measure what was asked for, and report after every round so that nothing is lost."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, so that nothing is left running
     asked = arguments()
     if shutil.which("redis-server") is None:
         sys.exit("redis-server is not installed (Debian: apt install redis-server)")

@@ -63,7 +63,7 @@ def start(
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    start_new_session=True,
+                    process_group=0,
                 )
                 for each in processes
             ]

@@ -35,8 +35,8 @@ async def note(_context: Any, *, n: int) -> int:
 settings: dict[str, Any] = {
     "queue": queue,
     "functions": [noop, burn, note],
-    "concurrency": 50 if AIM == "drain" else 1,
-    "timers": {"sweep": 1} if AIM == "kill" else {},
+    "concurrency": 20 if AIM == "drain" else 1,
+    "timers": {"sweep": 5} if AIM == "kill" else {},
 }
 LIMITS = {"timeout": 2, "retries": 3} if AIM == "kill" else {"timeout": 60}
 
@@ -46,8 +46,8 @@ class Saq:
 
     about = About(
         packages=("saq", "redis", "hiredis", "uvloop"),
-        settings="2 processes, uvloop, concurrency 1, for the drain 50; latency: poll_interval 1 ms;"
-        " kill: timeout 2 s, 3 retries, sweep every 1 s",
+        settings="2 processes, uvloop, concurrency 1, for the drain 20; latency: poll_interval 1 ms;"
+        " kill: timeout 2 s, 3 retries, sweep every 5 s",
         drain_rate=2_000,
         submit_rate=10_000,
     )
