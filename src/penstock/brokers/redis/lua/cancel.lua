@@ -3,10 +3,10 @@
 local ids, failure, tale = ids_of(ARGV[OWN]), ARGV[OWN + 1], ARGV[OWN + 2]
 go_even_without_memory()
 local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
-local done = {}
+local seen = {}
 for i, id in ipairs(ids) do
-  local job = not done[id] and job_of(records[i], specs[i])
-  done[id] = true
+  local job = not seen[id] and job_of(records[i], specs[i])
+  seen[id] = true
   if job and job.state == RUNNING then
     if job.flags % 2 ~= STOP then job.flags = job.flags + STOP end
     put('jobs', id, pack(job))
@@ -23,7 +23,7 @@ for i, id in ipairs(ids) do
     if job.flags % 2 ~= STOP then job.flags = job.flags + STOP end
     put('jobs', id, pack(job))
     put('errors', id, failure)
-    place('done', now, id)
+    done(id)
     place('ended_badly', 0, id)
     tell('c', id, tale)
   end

@@ -55,30 +55,39 @@ elseif #open > 1 then
   line = merge(open)
 end
 
-local ids, ranks = {}, {}
-for i = 1, #line, 2 do
-  ids[#ids + 1] = line[i]
-  ranks[#ranks + 1] = tonumber(line[i + 1])
-end
+local ids = {}
+for i = 1, #line / 2 do ids[i] = line[i * 2 - 1] end
 local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
 local first = new_tokens(#ids, jitter)
-local charged = {}
-for i, id in ipairs(ids) do
-  local record = records[i]
-  local job = job_of(record, specs[i])
+local held, started, charged = later('HSET', 'held:' .. worker), later('HSET', 'jobs'), {}
+
+-- The record of a job that begins to run, its attempt, losses and queue. Most jobs were never touched before;
+-- for them no table is made, as this is what claiming costs.
+local function begin(record, spec, token)
   if record then
+    local job = unpack_record(record)
+    job.state, job.attempt, job.token, job.worker = RUNNING, job.attempt + 1, token, worker
+    job.started, job.finished = now, 0
+    return pack(job), job.attempt, job.losses, job.queue
+  end
+  local created, head, length, at = struct.unpack(STAMP, spec)
+  local queue = queue_at(spec, at, length)
+  return struct.pack(RECORD, RUNNING, 0, 1, 0, head, created, token, now, 0, #queue) .. queue .. worker, 1, 0, queue
+end
+
+for i, id in ipairs(ids) do
+  local token = first + i - 1
+  local record, attempt, losses, queue = begin(records[i], specs[i], token)
+  if records[i] then
     collect('HDEL', 'progress', id)
     collect('HDEL', 'errors', id)
   end
-  local token = first + i - 1
-  job.state, job.attempt, job.token, job.worker = RUNNING, job.attempt + 1, token, worker
-  job.started, job.finished = now, 0
-  put('jobs', id, pack(job))
-  put('held:' .. worker, token_field(token), id)
-  count(QUEUED, job.queue, -1)
-  count(RUNNING, job.queue, 1)
-  charged[i] = struct.pack('<I2I2', job.attempt, job.losses)
-  tell('r', id, struct.pack('<I2', job.attempt), worker)
+  add_pair(started, id, record)
+  add_pair(held, token_field(token), id)
+  count(QUEUED, queue, -1)
+  count(RUNNING, queue, 1)
+  charged[i] = struct.pack('<I2I2', attempt, losses)
+  tell('r', id, string.sub(charged[i], 1, 2), worker)
 end
 hold_lease(worker, now + lease)
 finish()

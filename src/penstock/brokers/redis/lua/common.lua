@@ -16,7 +16,9 @@
 --   held:W    hash  token -> job id, what worker W holds; W is empty for claims that no worker knows of
 --   leases    zset  workers by lapse of their lease      info, seen   hashes by worker
 --   stopping  set   tokens of running jobs that were cancelled
---   done      zset  final jobs by time of their end      ended_badly  zset, by id
+--   done      zset  ids of jobs that ended together, 16 bytes each, by the time of it; of a job that was
+--             retried meanwhile too
+--   ended_badly  zset  failed and cancelled jobs, by id
 --   ids:B     list  job ids made in the span of time B      spans  zset of every B
 --   keys      hash  idempotency key -> job id      key_of  hash, the other way round
 --   depths    hash  state and queue -> number of jobs      paused  set of queues
@@ -55,44 +57,48 @@ local function each(command, name, list)
   return all
 end
 
--- Lists of arguments that are collected while jobs are looked at, and written once at the end.
+-- Lists of arguments that are collected while jobs are looked at, and written once at the end. They count
+-- themselves: finding the end of a long list anew for each job would be most of the work.
 local pending, order = {}, {}
 local function later(command, name)
-  local slot = command .. name
-  local list = pending[slot]
+  local lists = pending[command]
+  if not lists then
+    lists = {}
+    pending[command] = lists
+  end
+  local list = lists[name]
   if not list then
-    list = {}
-    pending[slot] = list
+    list = { n = 0 }
+    lists[name] = list
     order[#order + 1] = { command, name, list }
   end
   return list
 end
-local function put(name, field, value)
-  local list = later('HSET', name)
-  list[#list + 1] = field
-  list[#list + 1] = value
+local function add(list, value)
+  local n = list.n + 1
+  list[n] = value
+  list.n = n
 end
-local function place(name, score, member)
-  local list = later('ZADD', name)
-  list[#list + 1] = score
-  list[#list + 1] = member
+local function add_pair(list, first, second)
+  local n = list.n
+  list[n + 1], list[n + 2] = first, second
+  list.n = n + 2
 end
-local function collect(command, name, member)
-  local list = later(command, name)
-  list[#list + 1] = member
-end
+local function put(name, field, value) add_pair(later('HSET', name), field, value) end
+local function place(name, score, member) add_pair(later('ZADD', name), score, member) end
+local function collect(command, name, member) add(later(command, name), member) end
 
 -- A job's record. Times in ms; head is what its priority adds to the due time to give its rank.
-local RECORD = '<BBI2I2I4I6I7I6I6Bc0c0'
+local RECORD = '<BBI2I2I4I6I7I6I6B'
 local function pack(job)
   return struct.pack(RECORD, job.state, job.flags, job.attempt, job.losses, job.head, job.due, job.token,
-    job.started, job.finished, #job.queue, job.queue, job.worker)
+    job.started, job.finished, #job.queue) .. job.queue .. job.worker
 end
 local function unpack_record(record)
   local job = {}
   local at, length
   job.state, job.flags, job.attempt, job.losses, job.head, job.due, job.token, job.started, job.finished,
-    length, at = struct.unpack('<BBI2I2I4I6I7I6I6B', record)
+    length, at = struct.unpack(RECORD, record)
   job.queue = string.sub(record, at, at + length - 1)
   job.worker = string.sub(record, at + length)
   return job
@@ -117,11 +123,11 @@ end
 
 local function ids_of(text)
   local ids = {}
-  for at = 1, #text, 16 do ids[#ids + 1] = string.sub(text, at, at + 15) end
+  for i = 1, #text / 16 do ids[i] = string.sub(text, i * 16 - 15, i * 16) end
   return ids
 end
 
-local token_field = function(token) return struct.pack('<I7', token) end
+local function token_field(token) return struct.pack('<I7', token) end
 -- New tokens grow, also past those that a failed primary may have issued and not passed on: they begin
 -- with the time in ms. The jitter keeps two primaries with clocks apart from issuing the same one.
 local function new_tokens(count, jitter)
@@ -134,12 +140,17 @@ end
 
 local depths = {}
 local function count(state, queue, change)
-  local field = state .. queue
-  depths[field] = (depths[field] or 0) + change
+  local counted = depths[queue]
+  if not counted then
+    counted = { [SCHEDULED] = 0, [QUEUED] = 0, [RUNNING] = 0, [SUCCEEDED] = 0, [FAILED] = 0, [CANCELLED] = 0 }
+    depths[queue] = counted
+  end
+  counted[state] = counted[state] + change
 end
 
 -- Events of one kind that follow each other share an entry: its head (kind and time), the job ids, and
--- the data. MOST keeps an entry small enough to be read as a piece.
+-- the data of each after its length, or nothing if none has any. MOST keeps an entry small enough to be read
+-- as a piece. Of what begins to run, the data are the worker's name after its length, then two bytes each.
 local MOST = 1000
 local entry
 local function close_entry()
@@ -148,25 +159,20 @@ local function close_entry()
   if entry.worker then
     data = struct.pack('<B', #entry.worker) .. entry.worker .. table.concat(entry.data)
   elseif entry.telling then
-    local parts = {}
-    for i = 1, #entry.ids do
-      parts[#parts + 1] = struct.pack('<I4', #entry.data[i])
-      parts[#parts + 1] = entry.data[i]
-    end
-    data = table.concat(parts)
+    for i = 1, entry.n do entry.data[i] = struct.pack('<I4', #entry.data[i]) .. entry.data[i] end
+    data = table.concat(entry.data)
   end
   redis.call('XADD', key('events'), '*', 'h', entry.kind .. struct.pack('<I6', now), 'i',
     table.concat(entry.ids), 'd', data)
   entry = nil
 end
 local function tell(kind, id, data, worker)
-  if not entry or entry.kind ~= kind or #entry.ids >= MOST then
+  if not entry or entry.kind ~= kind or entry.n >= MOST then
     close_entry()
-    entry = { kind = kind, ids = {}, data = {}, worker = worker }
+    entry = { kind = kind, ids = {}, data = {}, n = 0, worker = worker }
   end
-  local at = #entry.ids + 1
-  entry.ids[at] = id
-  entry.data[at] = data
+  local n = entry.n + 1
+  entry.n, entry.ids[n], entry.data[n] = n, id, data
   if data ~= '' then entry.telling = true end
 end
 
@@ -195,14 +201,21 @@ local function ring_if_sooner()
   end
 end
 
+-- Jobs that end together are one member: they are only looked at when they are trimmed.
+local ended = {}
+local function done(id) ended[#ended + 1] = id end
+
 local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), until_ms, worker) end
 
 -- Writes all that was collected.
 local function finish()
   ring_if_sooner()
+  if #ended > 0 then place('done', now, table.concat(ended)) end
   for i = 1, #order do each(order[i][1], order[i][2], order[i][3]) end
-  for field, change in pairs(depths) do
-    if change ~= 0 then redis.call('HINCRBY', key('depths'), field, change) end
+  for queue, counted in pairs(depths) do
+    for state, change in pairs(counted) do
+      if change ~= 0 then redis.call('HINCRBY', key('depths'), state .. queue, change) end
+    end
   end
   close_entry()
   for queue in pairs(rung) do ring(queue) end

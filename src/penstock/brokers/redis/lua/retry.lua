@@ -1,10 +1,10 @@
 -- Queues failed and cancelled jobs anew, with all their attempts. ARGV[3]: ids. Answer: see read.
 local ids = ids_of(ARGV[OWN])
 local records = each('HMGET', 'jobs', ids)
-local done = {}
+local seen = {}
 for i, id in ipairs(ids) do
-  local job = records[i] and not done[id] and unpack_record(records[i])
-  done[id] = true
+  local job = records[i] and not seen[id] and unpack_record(records[i])
+  seen[id] = true
   if job and (job.state == FAILED or job.state == CANCELLED) then
     count(job.state, job.queue, -1)
     count(QUEUED, job.queue, 1)
@@ -14,7 +14,6 @@ for i, id in ipairs(ids) do
     enqueue(job.queue, now + job.head, id)
     collect('HDEL', 'errors', id)
     collect('HDEL', 'progress', id)
-    collect('ZREM', 'done', id)
     collect('ZREM', 'ended_badly', id)
     tell('q', id, '')
   end

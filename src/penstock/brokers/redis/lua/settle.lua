@@ -16,41 +16,48 @@ local ids = {}
 for i = 1, total do ids[i] = string.sub(heads, (i - 1) * SIZE + 1, (i - 1) * SIZE + 16) end
 local records = each('HMGET', 'jobs', ids)
 local settled, accepted = {}, {}
+local kept, results = later('HSET', 'jobs'), later('HSET', 'results')
+local released = {}
 for i = 1, total do
   local id, token, state, attempt, losses, delay, c_state, c_attempt, c_losses, c_delay =
     struct.unpack(HEAD, heads, (i - 1) * SIZE + 1)
-  local job = records[i] and not settled[id] and unpack_record(records[i])
-  if not job or job.state ~= RUNNING or job.token ~= token then
-    accepted[i] = '0'
-  else
-    accepted[i] = '1'
-    settled[id] = true
-    local trouble = troubles[i]
-    if job.flags % 2 == STOP then
-      state, attempt, losses, delay = c_state, c_attempt, c_losses, c_delay
-      if trouble then trouble = trouble + 2 end
-      collect('SREM', 'stopping', token_field(token))
+  accepted[i] = '0'
+  if records[i] and not settled[id] then
+    -- Fields one by one and not as a table, as this is what settling costs.
+    local before, flags, _, _, head, due, current, started, _, length, at = struct.unpack(RECORD, records[i])
+    if before == RUNNING and current == token then
+      accepted[i] = '1'
+      settled[id] = true
+      local names = string.sub(records[i], at) -- queue and worker
+      local queue, worker = string.sub(names, 1, length), string.sub(names, length + 1)
+      local trouble, finished = troubles[i], 0
+      if flags % 2 == STOP then
+        state, attempt, losses, delay = c_state, c_attempt, c_losses, c_delay
+        if trouble then trouble = trouble + 2 end
+        collect('SREM', 'stopping', token_field(token))
+      end
+      count(RUNNING, queue, -1)
+      count(state, queue, 1)
+      if not released[worker] then released[worker] = later('HDEL', 'held:' .. worker) end
+      add(released[worker], token_field(token))
+      if state == SCHEDULED then
+        due = now + delay
+        schedule(queue, due, id)
+      elseif state == QUEUED then
+        enqueue(queue, due + head, id)
+      else
+        finished = now
+        done(id)
+        if state ~= SUCCEEDED then place('ended_badly', 0, id) end
+      end
+      local result, failure, tale = ARGV[OWN + i], '', ''
+      if trouble then failure, tale = ARGV[trouble + 1], ARGV[trouble + 2] end
+      if state == SUCCEEDED and result ~= '' then add_pair(results, id, result) end
+      if failure ~= '' then put('errors', id, failure) end
+      add_pair(kept, id,
+        struct.pack(RECORD, state, flags, attempt, losses, head, due, 0, started, finished, length) .. names)
+      tell(KINDS[state], id, tale)
     end
-    count(RUNNING, job.queue, -1)
-    count(state, job.queue, 1)
-    collect('HDEL', 'held:' .. job.worker, token_field(token))
-    job.state, job.attempt, job.losses, job.token = state, attempt, losses, 0
-    if state == SCHEDULED then
-      job.due = now + delay
-      schedule(job.queue, job.due, id)
-    elseif state == QUEUED then
-      enqueue(job.queue, job.due + job.head, id)
-    else
-      job.finished = now
-      place('done', now, id)
-      if state ~= SUCCEEDED then place('ended_badly', 0, id) end
-    end
-    local result, failure, tale = ARGV[OWN + i], '', ''
-    if trouble then failure, tale = ARGV[trouble + 1], ARGV[trouble + 2] end
-    if state == SUCCEEDED and result ~= '' then put('results', id, result) end
-    if failure ~= '' then put('errors', id, failure) end
-    put('jobs', id, pack(job))
-    tell(KINDS[state], id, tale)
   end
 end
 finish()

@@ -5,15 +5,39 @@ local limit = tonumber(ARGV[OWN])
 local ended_before, told_before = now - ARGV[OWN + 1], now - ARGV[OWN + 2]
 go_even_without_memory()
 
+-- Up to limit ids of jobs that ended before that time. Whoever was retried since is named by a later member.
+local function past_jobs()
+  local ids, records, seen = {}, {}, {}
+  while #ids < limit do
+    local found = redis.call('ZRANGE', key('done'), 0, 0, 'WITHSCORES')
+    if not found[1] or tonumber(found[2]) >= ended_before then break end
+    local together = ids_of(found[1])
+    local read, left = each('HMGET', 'jobs', together), {}
+    for i, id in ipairs(together) do
+      local job = read[i] and unpack_record(read[i])
+      if job and job.state >= SUCCEEDED and job.finished == tonumber(found[2]) and not seen[id] then
+        if #ids < limit then
+          seen[id] = true
+          ids[#ids + 1], records[#records + 1] = id, job
+        else
+          left[#left + 1] = id
+        end
+      end
+    end
+    redis.call('ZREM', key('done'), found[1])
+    if #left > 0 then redis.call('ZADD', key('done'), found[2], table.concat(left)) end
+  end
+  return ids, records
+end
+
 local function trim_jobs()
-  local ids = redis.call('ZRANGEBYSCORE', key('done'), '-inf', '(' .. ended_before, 'LIMIT', 0, limit)
-  local records, keys = each('HMGET', 'jobs', ids), each('HMGET', 'key_of', ids)
+  local ids, jobs = past_jobs()
+  local keys = each('HMGET', 'key_of', ids)
   local gone, spans = {}, {}
   for i, id in ipairs(ids) do
-    local job = unpack_record(records[i])
+    local job = jobs[i]
     count(job.state, job.queue, -1)
     for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress' }) do collect('HDEL', name, id) end
-    collect('ZREM', 'done', id)
     if job.state ~= SUCCEEDED then collect('ZREM', 'ended_badly', id) end
     if keys[i] then
       collect('HDEL', 'keys', keys[i])
