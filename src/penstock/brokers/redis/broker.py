@@ -3,6 +3,9 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from typing import Any
+
+import hiredis
 
 from penstock.brokers.redis import feed, listing
 from penstock.brokers.redis.figures import read_stats
@@ -19,10 +22,10 @@ from penstock.brokers.redis.packing import (
 )
 from penstock.brokers.redis.records import id_bytes, id_texts, read_claims, read_jobs
 from penstock.brokers.redis.url import Target, parse
-from penstock.brokers.redis.waiter import BLOCK_MS, Waiter
+from penstock.brokers.redis.waiter import BLOCK_S, Waiter
 from penstock.core import lifecycle
 from penstock.core.clock import Clock, system_clock
-from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.ports import Admission, BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
@@ -80,22 +83,27 @@ class RedisBroker:
             return []
         loop = asyncio.get_running_loop()
         give_up = loop.time() + wait_s
-        bells = [self._link.key(f"bell:{queue}") for queue in queues]
+        wanted: tuple[str | int, ...] = (worker, limit, self._options.lease_ms, _jitter(), *queues)
+        answer = await self._link.call("claim", *wanted)
         while True:
-            claims, due_in_s = await self._claim(worker, queues, limit)
+            _, due_in, *given = answer
             remaining = give_up - loop.time()
-            if claims or remaining <= 0:
-                return claims
+            if given[1] or remaining <= 0:
+                return read_claims(*given)
             _heed_cancel()
-            wait = min(remaining, due_in_s)
-            if wait > 0:
-                await self._claims.wait("BLPOP", *bells, BLOCK_MS // 1000, timeout_s=wait)
+            answer = await self._claim_when_rung(wanted, min(remaining, due_in / 1000))
 
-    async def _claim(self, worker: str, queues: Sequence[str], limit: int) -> tuple[list[Claim], float]:
-        _, due_in, *given = await self._link.call(
-            "claim", worker, limit, self._options.lease_ms, _jitter(), *queues
-        )
-        return read_claims(*given), due_in / 1000
+    async def _claim_when_rung(self, wanted: tuple[str | int, ...], timeout_s: float) -> list[Any]:
+        """Claim the moment a bell of the queues rings, or after so long."""
+        bells = [self._link.key(f"bell:{queue}") for queue in wanted[4:]]
+        patience_s = timeout_s + self._options.timeout_s
+        claim = self._link.command("claim", *wanted, patience_s=patience_s)
+        *_, answer = await self._claims.wait(("BLPOP", *bells, BLOCK_S), claim, timeout_s=timeout_s)
+        if isinstance(
+            answer, hiredis.ReplyError
+        ):  # such as an unknown script: the usual way knows what to do
+            answer = await self._link.call("claim", *wanted)
+        return list(answer)
 
     async def renew(self, worker: WorkerInfo, held: Sequence[Held]) -> Orders:
         """See `Broker.renew`."""
@@ -166,10 +174,14 @@ class RedisBroker:
         if found or wait_s <= 0:
             return found
         key = self._link.key("events")
-        answer = await self._events.wait(
-            "XREAD", "COUNT", limit, "BLOCK", BLOCK_MS, "STREAMS", key, last, timeout_s=wait_s
-        )
-        return feed.read(answer[0][1], position, 0, b"")[:limit] if answer else []
+        block = ("XREAD", "COUNT", limit, "BLOCK", BLOCK_S * 1000, "STREAMS", key, last)
+        (answer,) = await self._events.wait(block, timeout_s=wait_s)
+        if isinstance(answer, hiredis.ReplyError):
+            raise broker_unavailable(f"the broker refused: {answer}")
+        found = feed.read(answer[0][1], position, 0, b"")[:limit] if answer else []
+        if not found:
+            _heed_cancel()
+        return found
 
     async def _events_now(self, after: str, position: feed.Position, limit: int) -> tuple[list[Event], bytes]:
         first = f"{position[0]}-{position[1]}"

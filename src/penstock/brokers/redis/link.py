@@ -126,9 +126,7 @@ class Link:
     async def _exchange(
         self, line: Line, chosen: Script, arguments: Arguments, give_up: float, replicas: int
     ) -> Any:
-        until = int(give_up * 1000 + self._ahead_ms)
-        now = 0 if self._clock is None else self._clock()
-        answer = line.send("EVALSHA", chosen.sha, 1, self.base, until, now, *arguments)
+        answer = line.send(*self._command(chosen, arguments, give_up))
         confirmed = line.send("WAIT", replicas, int(self.timeout_s * 1000)) if replicas else None
         said = await self._bounded(answer, line, give_up)
         if confirmed is not None and not isinstance(said, hiredis.ReplyError):
@@ -137,6 +135,15 @@ class Link:
                 self.hang_up()
                 raise broker_unavailable(f"not confirmed by {replicas} replica(s) in time")
         return said
+
+    def command(self, verb: str, *arguments: bytes | str | int, patience_s: float) -> Arguments:
+        """A verb as a command, to be sent behind one that blocks for so long."""
+        return self._command(script(verb), arguments, asyncio.get_running_loop().time() + patience_s)
+
+    def _command(self, chosen: Script, arguments: Arguments, give_up: float) -> Arguments:
+        until = int(give_up * 1000 + self._ahead_ms)
+        now = 0 if self._clock is None else self._clock()
+        return ("EVALSHA", chosen.sha, 1, self.base, until, now, *arguments)
 
     async def _bounded(self, answer: asyncio.Future[Any], line: Line, give_up: float) -> Any:
         sent_at = line.heard_at

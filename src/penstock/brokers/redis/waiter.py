@@ -1,16 +1,18 @@
 """Waits at the server for something to happen, on a connection apart, and lets go when told to."""
 
 import asyncio
+import contextlib
 from typing import Any
-
-import hiredis
 
 from penstock.brokers.redis.line import Line, LineLostError, ask, closed_unless_good
 from penstock.brokers.redis.link import Link
 from penstock.core.errors import broker_unavailable
 
-BLOCK_MS = 60_000
+BLOCK_S = 60
 """A blocking command that nobody ends is ended by the server after this long."""
+
+
+Command = tuple[bytes | str | int, ...]
 
 
 class Waiter:
@@ -20,21 +22,26 @@ class Waiter:
         self._link = link
         self._idle: list[tuple[Line, int]] = []
 
-    async def wait(self, *command: bytes | str | int, timeout_s: float) -> Any:
-        """The answer of a command that blocks, None after ``timeout_s``. Raises BROKER_UNAVAILABLE."""
+    async def wait(self, blocking: Command, *then: Command, timeout_s: float) -> list[Any]:
+        """Answers of a command that blocks and of what follows it, at the latest after ``timeout_s``.
+
+        What follows is on the server already and is done the moment the block ends, which saves a
+        round trip. A caller that is cancelled ends the block and gets the answers all the same, as it
+        must learn what it now holds. Raises BROKER_UNAVAILABLE.
+        """
         line, number = await self._take()
-        answer = line.send(*command)
+        answers = [line.send(*command) for command in (blocking, *then)]
         try:
-            if not await _within(answer, timeout_s):
-                await self._let_go(answer, number)
+            if not await _within(answers[0], timeout_s):
+                await self._let_go(number)
+            await self._rest(answers[-1])
         except BaseException as failed:
-            # Of a claim that is cancelled here: a marker that comes now is put back by the next renewal.
             self._link.forget(line)
             if isinstance(failed, LineLostError):
                 raise broker_unavailable(f"the broker was lost: {failed}") from failed
             raise
         self._idle.append((line, number))
-        return answer.result()
+        return [answer.result() for answer in answers]
 
     async def _take(self) -> tuple[Line, int]:
         while self._idle:
@@ -48,16 +55,19 @@ class Waiter:
         except LineLostError as lost:
             raise broker_unavailable(f"the broker was lost: {lost}") from lost
 
-    async def _let_go(self, answer: asyncio.Future[Any], number: int) -> None:
-        """End the block from the other connection, so that how long it lasts is ours to choose."""
-        await self._link.ask("CLIENT", "UNBLOCK", number)
+    async def _rest(self, answer: asyncio.Future[Any]) -> None:
         if not await _within(answer, self._link.timeout_s):
             raise broker_unavailable("the broker does not answer in time")
 
+    async def _let_go(self, number: int) -> None:
+        """End the block from the other connection, so that how long it lasts is ours to choose."""
+        await self._link.ask("CLIENT", "UNBLOCK", number)
+
 
 async def _within(answer: asyncio.Future[Any], timeout_s: float) -> bool:
-    """Whether the answer came; the time never takes it back."""
-    done, _ = await asyncio.wait({answer}, timeout=timeout_s)
-    if done and isinstance(said := answer.result(), hiredis.ReplyError):
-        raise broker_unavailable(f"the broker refused: {said}")
-    return bool(done)
+    """Whether the answer came; neither the time nor a cancelled caller ever takes it back."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.wait({answer}, timeout=timeout_s)
+    if answer.done():
+        answer.result()
+    return answer.done()
