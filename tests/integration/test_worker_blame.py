@@ -27,15 +27,24 @@ async def learn(crew, task, params):
     await eventually(deep, what="a long read-ahead")
 
 
-async def with_poison(crew, then, **options):
-    """The poisoned job among its harmless neighbours, after all have ended."""
+async def submit_with_poison(crew, then, **options):
+    """A job that does something sudden, among harmless ones of the same task: its id, and theirs."""
     await learn(crew, "sudden", {})
     before = await crew.submit_many("sudden", TINY)
     poison = await crew.submit("sudden", {"then": then}, **options)
     after = await crew.submit_many("sudden", TINY)
-    neighbours = await crew.finished(*before, *after)
-    assert {(job.state, job.attempt) for job in neighbours} == {(State.SUCCEEDED, 1)}
-    return poison
+    return poison, before, after
+
+
+async def unharmed(crew, *job_ids):
+    jobs = await crew.finished(*job_ids)
+    assert {(job.state, job.attempt) for job in jobs} == {(State.SUCCEEDED, 1)}
+
+
+def runs(crew, job_id):
+    """Whether the supervisor takes this job for the one that runs."""
+    firsts = [next(iter(slot._given.values()), None) for slot in crew.supervisor._slots]
+    return job_id in [holding.claim.spec.id for holding in firsts if holding]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +56,9 @@ async def with_poison(crew, then, **options):
 )
 async def test_poison_among_tiny_jobs_is_charged_and_they_are_not(tmp_path, then, message):
     async with Crew(tmp_path, slots=1) as crew:
-        (job,) = await crew.finished(await with_poison(crew, then))
+        poison, before, after = await submit_with_poison(crew, then)
+        await unharmed(crew, *before, *after)
+        (job,) = await crew.finished(poison)
         assert (job.state, job.attempt) == (State.FAILED, 2)
         assert (job.error.code, job.error.message) == (FailureCode.CRASHED, message)
 
@@ -55,18 +66,22 @@ async def test_poison_among_tiny_jobs_is_charged_and_they_are_not(tmp_path, then
 @pytest.mark.parametrize("then", ["sleep", "hold"])
 async def test_a_timeout_among_tiny_jobs_hits_the_one_that_takes_long(tmp_path, then):
     async with Crew(tmp_path, slots=2) as crew:
-        poison = await with_poison(crew, then, timeout_s=0.2, max_attempts=1)
+        poison, before, after = await submit_with_poison(crew, then, timeout_s=0.2, max_attempts=1)
+        await unharmed(crew, *before, *after)
         (job,) = await crew.finished(poison)
         assert (job.state, job.attempt) == (State.FAILED, 1)
         assert job.error.code == FailureCode.TIMED_OUT
 
 
 async def test_a_cancel_among_tiny_jobs_hits_the_one_that_was_meant(tmp_path):
-    async with Crew(tmp_path, slots=2) as crew:
-        poison = await with_poison(crew, "hold")
+    async with Crew(tmp_path, slots=1) as crew:
+        poison, before, after = await submit_with_poison(crew, "hold")
+        await unharmed(crew, *before)
+        await eventually(lambda: runs(crew, poison))
         await crew.desk.cancel(poison)
         (job,) = await crew.finished(poison)
         assert (job.state, job.attempt) == (State.CANCELLED, 1)
+        await unharmed(crew, *after)
 
 
 async def test_a_kill_from_outside_charges_and_repeats_one_job_at_most(tmp_path):

@@ -71,6 +71,38 @@ def posted(supervisor):
     return {one.token: (one.verdict.state, one.verdict.attempt) for one in supervisor._outbox}
 
 
+class Filled:
+    """A slot that has so many attempts."""
+
+    def __init__(self, given):
+        self.given = given
+
+    def appetite(self, depth):
+        return max(0, depth - self.given)
+
+
+@pytest.mark.parametrize(
+    ("depth", "given", "wanted"),
+    [
+        (1, (0, 0), 2),
+        (1, (1, 0), 1),
+        (1, (1, 1), 0),
+        (2, (2, 1), 1),
+        (500, (0, 0), 500),
+        (500, (250, 250), 500),
+        (500, (250, 400), 350),
+        (500, (251, 251), 0),
+        (500, (500, 0), 500),
+    ],
+)
+async def test_half_of_what_slots_may_have_is_claimed_when_one_is_down_to_half(
+    supervisor, monkeypatch, depth, given, wanted
+):
+    monkeypatch.setattr(supervisor, "_slots", [Filled(count) for count in given])
+    monkeypatch.setattr(supervisor._pace, "depth", lambda: depth)
+    assert supervisor._appetite() == wanted
+
+
 async def test_a_cancelled_claim_that_no_slot_has_ends_at_once(supervisor):
     supervisor._receive(claims(1, 2))
     supervisor._obey(Orders(cancel=frozenset({1})))

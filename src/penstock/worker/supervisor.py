@@ -179,16 +179,16 @@ class Supervisor:
     # What the loops do
 
     def _appetite(self) -> int:
-        """How many jobs to claim now: none while every slot has most of what it may have at hand.
+        """How many jobs to claim now: half of what the slots may have at hand, once one is down to half.
 
-        A claim costs a round trip, so it should bring many jobs; and it takes a while, so it is made
-        when half of the work is still there.
+        So a round trip brings many jobs, and while it lasts there is the other half to work on.
         """
         depth = self._pace.depth()
         wanted = [slot.appetite(depth) for slot in self._slots]
         if 2 * max(wanted, default=0) < depth:
             return 0
-        return sum(wanted) - len(self._local)
+        half = len(self._slots) * max(1, depth // 2)
+        return min(half, sum(wanted)) - len(self._local)
 
     def _receive(self, claims: list[Claim]) -> None:
         now = time.monotonic()
