@@ -42,9 +42,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """How to check and encrypt a connection, None for none; raises OSError for unreadable files."""
         if not self.tls:
             return None
-        context = ssl.create_default_context(cafile=self.tls_ca)
-        if self.tls_cert is not None:
-            context.load_cert_chain(self.tls_cert, self.tls_key)
+        try:
+            context = ssl.create_default_context(cafile=self.tls_ca)
+            if self.tls_cert is not None:
+                context.load_cert_chain(self.tls_cert, self.tls_key)
+        except OSError as failed:  # it does not say which file it is about
+            files = ", ".join(filter(None, (self.tls_ca, self.tls_cert, self.tls_key)))
+            raise OSError(f"{failed} ({files})") from failed
         if not self.tls_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
