@@ -1,15 +1,14 @@
 """What only a server has: it is restarted, its scripts are flushed, and others have their jobs on it."""
 
 import asyncio
-import random
 from collections import Counter
 
 import pytest
-from kit import workload
-from kit.backends import Backend, RedisBackend
+from kit.backends import RedisBackend
+from kit.everything import LONG_MS, do_everything
 from kit.redis import EVERY_KIND, contents, opened, owner, writable
 from kit.time import ManualClock, deadline
-from kit.values import DONE, claim, claim_one, feed, finish, get_one, ids, run_one, submit_one, worker
+from kit.values import claim, claim_one, feed, finish, get_one, ids, run_one, submit_one, worker
 
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import State
@@ -107,22 +106,15 @@ async def test_who_waits_at_a_server_that_dies_is_told_and_can_wait_at_the_next(
     assert await get_one(broker, kept.id) == kept
 
 
-async def make_busy(backend: Backend, namespace: str, clock: ManualClock, seed: int) -> None:
+async def make_busy(backend: RedisBackend, namespace: str) -> None:
     """Do everything there is in this namespace, and check that only its own jobs are met."""
-    async with opened(backend.server.url(namespace), clock) as broker:
-        mine = await workload.churn([broker], clock, random.Random(seed), 200)
-        run = await run_one(broker, DONE)
-        mine[run.id] += 1
-        await broker.submit([run.spec])
-        await broker.renew(worker("x"), [])
-        await broker.pause("a")
-        clock.advance(10**9)
-        taken = await broker.reclaim("r", 1_000)
-        assert set(ids(taken)) <= mine.keys()
-        assert {event.job_id for event in await feed(broker)} == mine.keys()
-        assert {job.id for job in await broker.find(JobQuery(limit=10_000))} == mine.keys()
-        assert sum((await broker.stats()).states.values()) == len(mine)
-        assert await broker.trim(10_000) > 0
+    clock = ManualClock()
+    async with opened(backend.server.url(namespace), clock, keep_events_ms=10 * LONG_MS) as broker:
+        mine = await do_everything(broker, clock)
+        assert {event.job_id for event in await feed(broker)} == mine
+        found = {job.id for job in await broker.find(JobQuery(limit=10_000))}
+        assert found <= mine
+        assert sum((await broker.stats()).states.values()) == len(found) < len(mine)
 
 
 @every_kind
@@ -137,7 +129,7 @@ async def test_namespaces_of_one_server_do_not_meet(backend: RedisBackend) -> No
         delayed = await submit_one(broker, delay_ms=100)
         before = contents(server, f"{{{first}}}*")
         try:
-            await make_busy(backend, second, ManualClock(), seed=1)
+            await make_busy(backend, second)
             assert contents(server, f"{{{first}}}*") == before
             async with opened(backend.server.url(second), clock) as other:
                 again: Receipt
@@ -152,7 +144,7 @@ async def test_namespaces_of_one_server_do_not_meet(backend: RedisBackend) -> No
 @every_kind
 async def test_everything_lies_under_the_hash_tag_of_the_namespace(backend: RedisBackend) -> None:
     """A cluster then keeps it in one place, and one pattern of an ACL covers it."""
-    await make_busy(backend, backend.namespace, ManualClock(), seed=2)
+    await make_busy(backend, backend.namespace)
     found = [contents(server, f"*{backend.namespace}*").keys() for server in writable(backend)]
     (keys,) = [each for each in found if each]
     assert len(keys) > 15

@@ -1,4 +1,4 @@
-"""What the tests of the broker on Redis alone are written with: brokers by URL, and all that a server keeps."""
+"""For tests of the broker on Redis alone: brokers by URL, and all that a server keeps."""
 
 import contextlib
 from collections.abc import AsyncIterator
