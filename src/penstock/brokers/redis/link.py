@@ -131,7 +131,7 @@ class Link:
         until = int(give_up * 1000 + self._ahead_ms)
         now = 0 if self._clock is None else self._clock()
         answer = line.send("EVALSHA", chosen.sha, 1, self.base, until, now, *arguments)
-        confirmed = line.send("WAIT", replicas, int(self.timeout_s * 1000)) if replicas else None
+        confirmed = line.send("WAIT", replicas, _wait_ms(give_up)) if replicas else None
         said = await self._bounded(answer, line, give_up)
         if confirmed is not None and not isinstance(said, hiredis.ReplyError):
             reached = await self._bounded(confirmed, line, give_up)
@@ -237,6 +237,12 @@ class _AgainError(Exception):
         self.at_once = at_once
         self.elsewhere = elsewhere
         self.lost = lost
+
+
+def _wait_ms(give_up: float) -> int:
+    """How long to wait for replicas: a little less than for the answer, so that it tells what is amiss."""
+    left_s = give_up - asyncio.get_running_loop().time()
+    return max(1, int(left_s * 900))  # 0 would be for ever
 
 
 async def _whatever_happens(answer: asyncio.Future[Any]) -> Any:
