@@ -16,7 +16,7 @@ from penstock.telemetry.broker import observed
 
 def make_broker(settings: Settings, registry: CollectorRegistry) -> Broker:
     """The broker of the URL's scheme, counted and timed; opens nothing yet."""
-    scheme = settings.broker_url.partition("://")[0].partition("+")[0]
+    scheme = _scheme(settings.broker_url)
     name = f"penstock.brokers.{scheme}"
     try:
         adapter = importlib.import_module(name)
@@ -34,6 +34,13 @@ def make_broker(settings: Settings, registry: CollectorRegistry) -> Broker:
     )
     broker: Broker = adapter.connect(settings.broker_url, options, system_clock)
     return observed(broker, registry)
+
+
+def _scheme(url: str) -> str:
+    before, separator, _ = url.partition("://")
+    if not separator:  # the whole text, which may hold a password, must not end up in a message
+        raise PenstockError(ErrorCode.INVALID_REQUEST, "PENSTOCK_BROKER_URL has no ://")
+    return before.partition("+")[0]
 
 
 FIRST_PAUSE_S = 2.0

@@ -5,6 +5,8 @@ until which it is waited for, and a script that arrives later does nothing.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import hiredis
@@ -77,14 +79,23 @@ class Link:
         self, verb: str, *arguments: bytes | str | int, confirmed: bool = False
     ) -> tuple[Any, bool]:
         """Like `call`, with whether an answer was lost: then the call may have happened before."""
+        chosen, replicas = script(verb), self._target.replicas if confirmed else 0
+        return await self._repeated(partial(self._attempt, chosen, arguments, replicas))
+
+    async def ask(self, *command: bytes | str | int) -> Any:
+        """The answer to one plain command that changes no job. Raises BROKER_UNAVAILABLE."""
+        answer, _ = await self._repeated(partial(self._ask, command))
+        return answer
+
+    async def _repeated(self, attempt: Callable[[Line, float], Awaitable[Any]]) -> tuple[Any, bool]:
+        """What an attempt gives in the end, and whether an answer was lost on the way."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self.timeout_s
-        replicas = self._target.replicas if confirmed else 0
         pause_s, lost = PAUSE_S, False
         while True:
             line = await self._reach(give_up)
             try:
-                return await self._attempt(line, script(verb), arguments, give_up, replicas), lost
+                return await attempt(line, give_up), lost
             except _AgainError as refused:
                 again = refused
             lost = lost or again.lost
@@ -97,21 +108,14 @@ class Link:
                 await asyncio.sleep(pause_s)
                 pause_s = min(PAUSE_CAP_S, pause_s * 2)
 
-    async def ask(self, *command: bytes | str | int) -> Any:
-        """The answer to one plain command that changes no job. Raises BROKER_UNAVAILABLE."""
-        give_up = asyncio.get_running_loop().time() + self.timeout_s
-        line = await self._reach(give_up)
-        try:
-            answer = await self._bounded(line.send(*command), line, give_up)
-        except _AgainError as lost:
-            self.hang_up()
-            raise broker_unavailable(str(lost)) from lost
+    async def _ask(self, command: Arguments, line: Line, give_up: float) -> Any:
+        answer = await self._bounded(line.send(*command), line, give_up)
         if isinstance(answer, hiredis.ReplyError):
-            raise broker_unavailable(f"the broker refused: {answer}")
+            raise self._refused(answer)
         return answer
 
     async def _attempt(
-        self, line: Line, chosen: Script, arguments: Arguments, give_up: float, replicas: int
+        self, chosen: Script, arguments: Arguments, replicas: int, line: Line, give_up: float
     ) -> Any:
         answer = await self._exchange(line, chosen, arguments, give_up, replicas)
         if isinstance(answer, hiredis.ReplyError) and str(answer).startswith("NOSCRIPT"):
@@ -127,7 +131,7 @@ class Link:
         self, line: Line, chosen: Script, arguments: Arguments, give_up: float, replicas: int
     ) -> Any:
         answer = line.send(*self._command(chosen, arguments, give_up))
-        confirmed = line.send("WAIT", replicas, int(self.timeout_s * 1000)) if replicas else None
+        confirmed = line.send("WAIT", replicas, _wait_ms(give_up)) if replicas else None
         said = await self._bounded(answer, line, give_up)
         if confirmed is not None and not isinstance(said, hiredis.ReplyError):
             reached = await self._bounded(confirmed, line, give_up)
@@ -243,6 +247,12 @@ class _AgainError(Exception):
         self.at_once = at_once
         self.elsewhere = elsewhere
         self.lost = lost
+
+
+def _wait_ms(give_up: float) -> int:
+    """How long to wait for replicas: a little less than for the answer, so that it tells what is amiss."""
+    left_s = give_up - asyncio.get_running_loop().time()
+    return max(1, int(left_s * 900))  # 0 would be for ever
 
 
 async def _whatever_happens(answer: asyncio.Future[Any]) -> Any:

@@ -16,6 +16,7 @@ Kind = Literal["alone", "sentinel", "cluster"]
 Address = tuple[str, int]
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
+_ENCODE = "special characters of a user or password are written as %40 for @, %2F for /, and so on"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,16 +42,20 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """How to check and encrypt a connection, None for none; raises OSError for unreadable files."""
         if not self.tls:
             return None
-        context = ssl.create_default_context(cafile=self.tls_ca)
-        if self.tls_cert is not None:
-            context.load_cert_chain(self.tls_cert, self.tls_key)
+        try:
+            context = ssl.create_default_context(cafile=self.tls_ca)
+            if self.tls_cert is not None:
+                context.load_cert_chain(self.tls_cert, self.tls_key)
+        except OSError as failed:  # it does not say which file it is about
+            files = ", ".join(filter(None, (self.tls_ca, self.tls_cert, self.tls_key)))
+            raise OSError(f"{failed} ({files})") from failed
         if not self.tls_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
 
 
-class _Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class _Options(msgspec.Struct, kw_only=True):
     """What may stand behind the question mark."""
 
     namespace: str | None = None
@@ -71,7 +76,7 @@ def parse(url: str, namespace: str) -> Target:
 
     Raises INVALID_REQUEST that says what is wrong, without repeating a password.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
     kind = _kind(parts)
     options = _options(parts)
     path = [piece for piece in parts.path.split("/") if piece]
@@ -82,7 +87,7 @@ def parse(url: str, namespace: str) -> Target:
     replicas = options.replicas if options.replicas is not None else int(kind == "sentinel")
     return Target(
         kind=kind,
-        addresses=_addresses(parts, SENTINEL_PORT if kind == "sentinel" else DEFAULT_PORT),
+        addresses=_addresses(parts, kind),
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         database=_database(path, kind),
@@ -99,6 +104,16 @@ def parse(url: str, namespace: str) -> Target:
     )
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _refused(_ENCODE) from None
+    if parts.fragment or "@" in parts.path:
+        raise _refused(_ENCODE)
+    return parts
+
+
 def _kind(parts: SplitResult) -> Kind:
     match parts.scheme.partition("+")[2]:
         case "":
@@ -113,6 +128,9 @@ def _kind(parts: SplitResult) -> Kind:
 
 def _options(parts: SplitResult) -> _Options:
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    known = _Options.__struct_fields__
+    if not given.keys() <= set(known):  # which one is not told: it may be a piece of a password
+        raise _refused(f"after ? may stand {', '.join(known)}")
     try:
         return msgspec.convert(given, _Options, strict=False)
     except msgspec.ValidationError as wrong:
@@ -131,15 +149,19 @@ def _database(path: list[str], kind: Kind) -> int:
     if not path:
         return 0
     number = path.pop(0)
-    if path or not number.isdecimal() or (kind == "cluster" and number != "0"):
+    known = number.isascii() and number.isdecimal()
+    if path or not known or (kind == "cluster" and number != "0"):
         raise _refused("what follows the host is the number of a database")
     return int(number)
 
 
-def _addresses(parts: SplitResult, port: int) -> tuple[Address, ...]:
+def _addresses(parts: SplitResult, kind: Kind) -> tuple[Address, ...]:
+    port = SENTINEL_PORT if kind == "sentinel" else DEFAULT_PORT
     found = [_address(each, port) for each in parts.netloc.rpartition("@")[2].split(",") if each]
     if not found:
         raise _refused("names no host; write redis://host:6379/0")
+    if kind == "alone" and len(found) > 1:
+        raise _refused("several hosts need redis+sentinel:// or redis+cluster://")
     return tuple(found)
 
 
@@ -148,7 +170,7 @@ def _address(text: str, default: int) -> Address:
         single = urlsplit(f"//{text}")
         port = single.port or default
     except ValueError:
-        raise _refused(f"{text!r} is no host:port") from None
+        raise _refused(f"before the path stands no host:port; {_ENCODE}") from None
     return single.hostname or "localhost", port
 
 

@@ -1,0 +1,72 @@
+"""Every verb of a broker, and every path of those that have several, in one go."""
+
+import random
+
+from kit import workload
+from kit.time import ManualClock
+from kit.values import claim, feed, finish, get_one, held, run_one, submit_one, worker
+from penstock.core.job import JobProgress, State
+from penstock.core.lifecycle import Claim
+from penstock.ports import Broker, JobQuery
+
+LONG_MS = 10**9
+"""Longer than anything is kept."""
+
+
+async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> set[str]:
+    """Leaves some jobs of each kind behind; returns the ids of all that it submitted."""
+    mine = set(await workload.churn([broker], clock, random.Random(seed), 200))
+    mine |= {await _end_one(broker), await _cancel_one(broker), await _lose_one(broker, clock)}
+    mine.add((await submit_one(broker, idempotency_key="key", delay_ms=LONG_MS)).id)
+    await _read(broker)
+    await broker.pause("a")
+    await broker.resume("b")
+    await broker.claim("w", ["nothing here"], 1, 0.05)
+    await broker.events(await broker.head(), 0.05)
+    clock.advance(LONG_MS - 1)
+    mine.add((await run_one(broker, queue="of the last")).id)
+    await broker.trim(1_000_000)
+    return mine
+
+
+async def _read(broker: Broker) -> None:
+    for state in (None, *State):
+        for job in await broker.find(JobQuery(state=state)):
+            await get_one(broker, job.id)
+    await broker.stats()
+    await feed(broker)
+
+
+async def _begun(broker: Broker, worker_id: str = "w") -> Claim:
+    """A new job that is running; the queue has nothing else."""
+    job = await submit_one(broker, queue=f"of {worker_id}")
+    (claimed,) = await claim(broker, worker_id, queues=(job.spec.queue,))
+    return claimed
+
+
+async def _end_one(broker: Broker) -> str:
+    claimed = await _begun(broker)
+    await broker.renew(worker(queues=("a", "b")), [held(claimed, JobProgress(0.5, "half"), ("a line",))])
+    await broker.stats()
+    assert await broker.settle([finish(claimed)]) == [True]
+    return claimed.spec.id
+
+
+async def _cancel_one(broker: Broker) -> str:
+    claimed = await _begun(broker)
+    await broker.cancel([claimed.spec.id])
+    assert claimed.token in (await broker.renew(worker(), [held(claimed)])).cancel
+    assert await broker.settle([finish(claimed)]) == [True]
+    await broker.retry([claimed.spec.id])
+    await broker.cancel([claimed.spec.id])
+    return claimed.spec.id
+
+
+async def _lose_one(broker: Broker, clock: ManualClock) -> str:
+    claimed = await _begun(broker, "lost")
+    await broker.cancel([claimed.spec.id])
+    clock.advance(60_000)
+    assert claimed.spec.id in {one.spec.id for one in await broker.reclaim("r", 1_000)}
+    await broker.retire("r")
+    await broker.retire("never seen")
+    return claimed.spec.id
