@@ -47,6 +47,7 @@ class ProcessExecutor:
         self._asked: deque[asyncio.Future[int]] = deque()
         self._children: dict[int, ProcessChild] = {}
         self._ended_early: dict[int, Exit] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start the zygote and wait until it has the tasks; a dead one is replaced by calling again."""
@@ -94,7 +95,7 @@ class ProcessExecutor:
         self._children[pid] = child
         await loop.create_connection(lambda: child, sock=ours)
         if pid in self._ended_early:
-            child.ended(self._ended_early.pop(pid))
+            self._end(pid, self._ended_early.pop(pid))
         return child
 
     def _ask_for_child(self, line: socket.socket) -> tuple[asyncio.Future[int], KeptAnswers]:
@@ -117,8 +118,9 @@ class ProcessExecutor:
             raise _gone() from failed
 
     async def stop(self) -> None:
-        """Kill what is left, end the zygote, and reap it."""
+        """Kill what is left, hear its last words, end the zygote, and reap it."""
         self._lose_zygote()
+        await asyncio.gather(*self._ending)
         if self._zygote is not None:
             self._zygote.kill()  # its children were killed already; it may still be importing
             await asyncio.to_thread(self._zygote.wait)
@@ -163,7 +165,9 @@ class ProcessExecutor:
         if child is None:
             self._ended_early[pid] = ended
         else:
-            child.ended(ended)
+            ending = child.ended(ended)
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
     def _lose_zygote(self) -> None:
         """Without it nobody reports how children end; they die with it."""
@@ -198,7 +202,6 @@ class ProcessChild(asyncio.Protocol):
         self._looking: asyncio.TimerHandle | None = None
         self._line: asyncio.Transport | None = None
         self._closed = asyncio.Event()
-        self._waiting: asyncio.Task[None] | None = None
         self._alive = True
         self._memory: psutil.Process | None = None
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -251,10 +254,10 @@ class ProcessChild(asyncio.Protocol):
         self._closed.set()
         self.kill()
 
-    def ended(self, how: Exit) -> None:
-        """The process is gone; report it after everything that it still said."""
+    def ended(self, how: Exit) -> asyncio.Task[None]:
+        """The process is gone; report it after everything that it still said. The task is to be kept."""
         self._alive = False
-        self._waiting = asyncio.get_running_loop().create_task(self._report(how))
+        return asyncio.get_running_loop().create_task(self._report(how))
 
     async def _report(self, how: Exit) -> None:
         with contextlib.suppress(TimeoutError):
