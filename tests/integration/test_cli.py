@@ -365,7 +365,7 @@ def test_broker_that_cannot_be_opened(penstock, monkeypatch):
 
 def test_broker_url_that_is_none(penstock, monkeypatch):
     for url in (
-        "redis://localhost",
+        "amqp://localhost",
         "sqlite://",
         "nonsense",
         "a.b://c",

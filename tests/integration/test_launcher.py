@@ -177,7 +177,7 @@ def test_what_can_never_work_is_said_once(make_node, what):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         options = {
             "module": {"tasks": "no_such_module_at_all"},
-            "broker": {"broker_url": "redis://localhost"},
+            "broker": {"broker_url": "amqp://localhost"},
             "port": {"port": taken.getsockname()[1]},
         }[what]
         node = make_node(**options)

@@ -48,10 +48,14 @@ TRIES = 5
 
 
 async def open_patiently(broker: Broker, url: str, first_pause_s: float = FIRST_PAUSE_S) -> None:
-    """Connect, giving a broker that is still starting the time to do so; a line in the log per try.
+    """Connect, giving a server that is still starting the time to do so; a line in the log per try.
 
     Raises BROKER_UNAVAILABLE after the last try; once a node is up, it waits for a lost broker for ever.
+    A file is tried once: what is wrong with it does not mend itself.
     """
+    if _scheme(url) == "sqlite":
+        await broker.open()
+        return
     log = structlog.get_logger("penstock.broker").bind(broker=without_password(url))
     for attempt in range(1, TRIES + 1):
         try:
@@ -67,7 +71,8 @@ async def open_patiently(broker: Broker, url: str, first_pause_s: float = FIRST_
             log.warning("broker cannot be reached", **said)
             await asyncio.sleep(pause_s)
         else:
-            log.info("connected", **({"try": attempt} if attempt > 1 else {}))
+            if attempt > 1:
+                log.info("connected", **{"try": attempt})
             return
 
 

@@ -98,12 +98,12 @@ class RedisBroker:
         bells = [self._link.key(f"bell:{queue}") for queue in wanted[4:]]
         patience_s = timeout_s + self._options.timeout_s
         claim = self._link.command("claim", *wanted, patience_s=patience_s)
-        *_, answer = await self._claims.wait(("BLPOP", *bells, BLOCK_S), claim, timeout_s=timeout_s)
-        if isinstance(
-            answer, hiredis.ReplyError
-        ):  # such as an unknown script: the usual way knows what to do
-            answer = await self._link.call("claim", *wanted)
-        return list(answer)
+        rung, answer = await self._claims.wait(("BLPOP", *bells, BLOCK_S), claim, timeout_s=timeout_s)
+        refused = isinstance(answer, hiredis.ReplyError)
+        if isinstance(rung, hiredis.ReplyError) and (refused or not answer[3]):
+            raise broker_unavailable(f"the broker refused: {rung}")  # who cannot wait must not ask in a loop
+        # A script that the server does not know yet is brought to it in the usual way.
+        return list(await self._link.call("claim", *wanted) if refused else answer)
 
     async def renew(self, worker: WorkerInfo, held: Sequence[Held]) -> Orders:
         """See `Broker.renew`."""

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from typing import Any
 
+import hiredis
+
 from penstock.brokers.redis.line import Line, LineLostError, ask, closed_unless_good
 from penstock.brokers.redis.link import Link
 from penstock.core.errors import broker_unavailable
@@ -40,8 +42,12 @@ class Waiter:
             if isinstance(failed, LineLostError):
                 raise broker_unavailable(f"the broker was lost: {failed}") from failed
             raise
-        self._idle.append((line, number))
-        return [answer.result() for answer in answers]
+        said = [answer.result() for answer in answers]
+        if any(isinstance(each, hiredis.ReplyError) for each in said):
+            self._link.forget(line)  # it may no longer be the primary's
+        else:
+            self._idle.append((line, number))
+        return said
 
     async def _take(self) -> tuple[Line, int]:
         while self._idle:
