@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(100)]
 
 SEED = 2_026
 TIMEOUT_S = 2.0
+LONGEST_S = 60.0
 LEASE_MS = 2_000
 DONE = Succeeded(msgspec.Raw(b"true"))
 NAMESPACE = "failover"
@@ -37,6 +41,7 @@ class Ledger:
         self.accepted: set[str] = set()
         self.settled: Counter[int] = Counter()
         self.refused: Counter[str] = Counter()
+        self._give_up = time.monotonic() + LONGEST_S
 
     async def submit(self, broker: RedisBroker, count: int) -> None:
         """Offer new jobs until they are accepted, as a client does that is told to try again."""
@@ -73,7 +78,7 @@ class Ledger:
         try:
             yield
         except PenstockError as failed:
-            if failed.code is not ErrorCode.BROKER_UNAVAILABLE:
+            if failed.code is not ErrorCode.BROKER_UNAVAILABLE or time.monotonic() > self._give_up:
                 raise
             self.refused[verb] += 1
 
@@ -115,7 +120,7 @@ class Hand:
             await asyncio.sleep(0)
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def opened(url: str) -> AsyncIterator[RedisBroker]:
     broker = connect(url, BrokerOptions(timeout_s=TIMEOUT_S, lease_ms=LEASE_MS), system_clock)
     try:
@@ -131,6 +136,18 @@ async def submit_on(ledger: Ledger, broker: RedisBroker, dice: random.Random, ov
         if len(ledger.accepted) < 200 + sum(ledger.settled.values()):
             await ledger.submit(broker, dice.randint(1, 5))
         await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def at_work(*works: Callable[[asyncio.Event], Awaitable[None]]) -> AsyncIterator[None]:
+    """All of these go on inside, and none is left afterwards."""
+    over = asyncio.Event()
+    tasks = [asyncio.create_task(work(over)) for work in works]
+    try:
+        yield
+    finally:
+        over.set()  # being cancelled would not do: a call that has begun answers all the same
+        await asyncio.gather(*tasks)
 
 
 async def tempt(old: RedisServer, broker: RedisBroker, ledger: Ledger, claims: Sequence[Claim]) -> int:
@@ -179,22 +196,17 @@ async def test_a_primary_that_wakes_too_late_is_believed_by_nobody(tmp_path: Pat
 
             hands = [Hand("one", one, ledger, dice), Hand("two", two, ledger, dice)]
             await hands[0].take(10)
-            over = asyncio.Event()
-            crowd = [asyncio.create_task(hand.work(over)) for hand in hands]
-            crowd.append(asyncio.create_task(submit_on(ledger, front, dice, over)))
-            await eventually(lambda: sum(ledger.settled.values()) > 50, what="all are at it")
-
-            held = [claim for hand in [behind, *hands] for claim in hand.held]
-            await asyncio.to_thread(old.pause)
-            await asyncio.to_thread(group.wait_replaced, old)
-            before = len(ledger.accepted)
-            await eventually(lambda: len(ledger.accepted) > before + 20, what="the new one takes jobs")
-            assert ledger.refused, "its absence was noticed"
-            await asyncio.to_thread(old.resume)
-            assert await tempt(old, left, ledger, held) > 0, "it did believe that it was the primary"
-
-            over.set()  # a call that has begun answers even when it is cancelled
-            await asyncio.gather(*crowd)
+            submitting = partial(submit_on, ledger, front, dice)
+            async with at_work(submitting, *(hand.work for hand in hands)):
+                await eventually(lambda: sum(ledger.settled.values()) > 50, what="all are at it")
+                held = [claim for hand in [behind, *hands] for claim in hand.held]
+                await asyncio.to_thread(old.pause)
+                await asyncio.to_thread(group.wait_replaced, old)
+                before = len(ledger.accepted)
+                await eventually(lambda: len(ledger.accepted) > before + 20, what="the new one takes jobs")
+                assert ledger.refused, "its absence was noticed"
+                await asyncio.to_thread(old.resume)
+                assert await tempt(old, left, ledger, held) > 0, "it did believe that it was the primary"
             await asyncio.to_thread(group.wait_demoted, old)
             hands[0].held += hands[1].held
             await finish_all(hands[0], ledger)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -58,7 +58,17 @@ class Load:
         self._desk = desk
         self._numbers = iter(range(10**9))
 
-    async def submit_on(self) -> None:
+    @contextlib.asynccontextmanager
+    async def going_on(self, clients: int) -> AsyncIterator[None]:
+        """So many clients are at it inside, and none is left afterwards."""
+        tasks = [asyncio.create_task(self._submit_on()) for _ in range(clients)]
+        try:
+            yield
+        finally:
+            self.over.set()  # being cancelled would not do: a call that has begun answers all the same
+            await asyncio.gather(*tasks)
+
+    async def _submit_on(self) -> None:
         while not self.over.is_set():
             numbers = [next(self._numbers) for _ in range(5)]
             wanted = [Submission(task="noop", params={"n": n}) for n in numbers]
@@ -73,7 +83,7 @@ class Load:
                 await self._end(job_id)
 
     async def _end(self, job_id: str) -> None:
-        while True:
+        while not self.over.is_set():
             try:
                 job = await self._desk.get(job_id, 5.0)
             except PenstockError as failed:
@@ -114,6 +124,11 @@ async def suffer(server: RedisServer, api: Node, load_: Load, number: int) -> No
     await asyncio.to_thread(server.start)
 
 
+async def idle(broker: RedisBroker) -> bool:
+    (queue,) = (await broker.stats()).queues
+    return queue.running == queue.queued == queue.scheduled == 0
+
+
 async def results(broker: RedisBroker, job_ids: list[str]) -> dict[str, object]:
     jobs = await broker.get(job_ids)
     assert {job.state for job in jobs} == {State.SUCCEEDED}
@@ -139,25 +154,18 @@ async def test_ten_outages_under_load_lose_and_double_nothing(tmp_path: Path) ->
             desk = Desk(broker, load([str(HAZARDOUS)]), "desk")
             await broker.open()
             load_ = Load(desk)
-            async with asyncio.TaskGroup() as group:
-                for _ in range(SUBMITTERS):
-                    group.create_task(load_.submit_on())
+            async with load_.going_on(SUBMITTERS):
                 for number in range(OUTAGES):
                     await suffer(server, api, load_, number)
                 after = load_.ended
                 await eventually(lambda: load_.ended >= after + 30, what="the worker takes jobs afterwards")
-                load_.over.set()
             assert load_.refused, "the outages were noticed"
+            # A job whose receipt was lost may be there too; it is none that a client counts on, but it ends.
+            await eventually(lambda: idle(broker), what="nothing is left running")
             assert await results(broker, list(load_.accepted)) == load_.accepted
             told = await successes(broker)
             assert {told[job_id] for job_id in load_.accepted} == {1}
 
-            async def idle() -> bool:
-                (queue,) = (await broker.stats()).queues
-                return queue.running == queue.queued == queue.scheduled == 0
-
-            # A job whose receipt was lost may be there too; it is none that a client counts on, but it ends.
-            await eventually(idle, what="nothing is left running")
             await desk.close()
             await broker.close()
             assert worker.stop() == 0

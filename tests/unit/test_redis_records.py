@@ -72,6 +72,7 @@ def fields(spec):
 
 @given(spec=specs)
 @example(spec=JobSpec(id=ID, task=""))
+@example(spec=JobSpec(id=ID, task="t", queue="q" * 255))
 @example(spec=JobSpec(id=ID, task="t", parent_id=ID, request_id=ID, client=ID, fingerprint=HASH))
 def test_a_job_comes_back_as_it_was_submitted(spec):
     assert fields(read_spec(spec.id, stamped(pack_spec(spec)))) == fields(spec)

@@ -114,8 +114,8 @@ class Puppet:
             self.speak()
 
     def work(self):
-        """Hear, do and say everything."""
-        while not self.dead and (self.ears or self.queue or self.running is not None):
+        """Hear, do and say everything; what has nothing left to do keeps nothing."""
+        while not self.dead and (self.ears or self.queue or self.running is not None or self.kept):
             self.hear()
             self.begin()
             self.answer()
