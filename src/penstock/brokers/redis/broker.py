@@ -7,10 +7,10 @@ from typing import Any
 
 import hiredis
 
-from penstock.brokers.redis import feed, listing
+from penstock.brokers.redis import listing
 from penstock.brokers.redis.figures import read_stats
 from penstock.brokers.redis.gather import Gather, Known
-from penstock.brokers.redis.link import Link
+from penstock.brokers.redis.link import Link, heed_cancel
 from penstock.brokers.redis.packing import (
     PackedJob,
     pack_cancel,
@@ -20,6 +20,7 @@ from penstock.brokers.redis.packing import (
     pack_renewal,
     pack_settlements,
 )
+from penstock.brokers.redis.reader import Reader
 from penstock.brokers.redis.records import id_bytes, id_texts, read_claims, read_jobs
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
@@ -48,7 +49,7 @@ class RedisBroker:
         self._options = options
         self._link = Link(target, options.timeout_s, clock)
         self._claims = Waiter(self._link)
-        self._events = Waiter(self._link)
+        self._reader = Reader(self._link)
         self._gather = Gather(self._submit, options.timeout_s)
 
     async def open(self) -> None:
@@ -90,7 +91,7 @@ class RedisBroker:
             remaining = give_up - loop.time()
             if given[1] or remaining <= 0:
                 return read_claims(*given)
-            _heed_cancel()
+            heed_cancel(asyncio.current_task())
             answer = await self._claim_when_rung(wanted, min(remaining, due_in / 1000))
 
     async def _claim_when_rung(self, wanted: tuple[str | int, ...], timeout_s: float) -> list[Any]:
@@ -164,33 +165,11 @@ class RedisBroker:
 
     async def head(self) -> str:
         """See `Broker.head`."""
-        _, _, _, _, last = await self._link.call("events", "+", 1)
-        return f"{last.decode()}-0"
+        return await self._reader.head()
 
     async def events(self, after: str, wait_s: float, limit: int = 1000) -> list[Event]:
         """See `Broker.events`."""
-        position = feed.position(after)
-        found, last = await self._events_now(after, position, limit)
-        if found or wait_s <= 0:
-            return found
-        key = self._link.key("events")
-        block = ("XREAD", "COUNT", limit, "BLOCK", BLOCK_S * 1000, "STREAMS", key, last)
-        (answer,) = await self._events.wait(block, timeout_s=wait_s)
-        if isinstance(answer, hiredis.ReplyError):
-            raise broker_unavailable(f"the broker refused: {answer}")
-        found = feed.read(answer[0][1], position, 0, b"")[:limit] if answer else []
-        if not found:
-            _heed_cancel()
-        return found
-
-    async def _events_now(self, after: str, position: feed.Position, limit: int) -> tuple[list[Event], bytes]:
-        first = f"{position[0]}-{position[1]}"
-        # The entry that is begun with may have nothing left to tell.
-        _, entries, gone, oldest, last = await self._link.call("events", first, limit + 1)
-        begun = entries and feed.entry_id(entries[0][0]) == position[:2]
-        if position[:2] > feed.entry_id(last) or (begun and position[2] >= feed.size(entries[0])):
-            raise feed.unknown(after)
-        return feed.read(entries, position, gone, oldest)[:limit], last
+        return await self._reader.events(after, wait_s, limit)
 
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
@@ -209,10 +188,3 @@ def _receipt(spec: JobSpec, now: int, known: Job | None) -> Receipt:
 
 def _jitter() -> int:
     return random.randrange(1024)  # noqa: S311 - keeps tokens of two primaries apart, guards nothing
-
-
-def _heed_cancel() -> None:
-    """A call that has begun answers even a cancelled caller, who must then not go on to wait."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -38,6 +38,7 @@ class Link:
         self._line: Line | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._wanted = 0
+        self.dialled = 0
         self._problem = ""
         self.warnings: tuple[str, ...] = ()
         self._others: set[Line] = set()
@@ -209,6 +210,7 @@ class Link:
                 self._problem = str(failed) or type(failed).__name__
             else:
                 self._line = line
+                self.dialled += 1
                 self._note_clock(int(seconds) * 1000 + int(micros) / 1000)
                 return
             await asyncio.sleep(pause_s)
@@ -253,6 +255,12 @@ def _wait_ms(give_up: float) -> int:
     """How long to wait for replicas: a little less than for the answer, so that it tells what is amiss."""
     left_s = give_up - asyncio.get_running_loop().time()
     return max(1, int(left_s * 900))  # 0 would be for ever
+
+
+def heed_cancel(task: asyncio.Task[Any] | None) -> None:
+    """A call that has begun answers even a cancelled caller, who must then not go on to wait."""
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _whatever_happens(answer: asyncio.Future[Any]) -> Any:
