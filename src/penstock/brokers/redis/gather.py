@@ -1,7 +1,8 @@
 """Submissions that arrive together share one call: the more there are, the less each costs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from penstock.brokers.redis.packing import PackedJob
 from penstock.core.errors import broker_unavailable
@@ -35,6 +36,7 @@ class Gather:
         self._submit = submit
         self._timeout_s = timeout_s
         self._waiting: list[_Waiting] = []
+        self._under_way = 0
         self._flights: set[asyncio.Task[None]] = set()
 
     async def add(self, jobs: Sequence[PackedJob]) -> tuple[int, Known]:
@@ -42,11 +44,27 @@ class Gather:
 
         Raises BROKER_UNAVAILABLE. Cancelled before its jobs are on their way, nothing happens.
         """
+        if self._under_way >= IN_FLIGHT:
+            return await self._with_others(jobs)
+        # Nobody is ahead: the call is made here and now, without the detour over a task of its own.
+        with self._flying():
+            now, found = await self._submit(list(jobs))
+        return now, {n - 1: job for n, job in found.items()}
+
+    @contextlib.contextmanager
+    def _flying(self) -> Iterator[None]:
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._depart()
+
+    async def _with_others(self, jobs: Sequence[PackedJob]) -> tuple[int, Known]:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(jobs, loop.create_future())
         self._waiting.append(waiting)
         timer = loop.call_later(self._timeout_s, self._give_up, waiting)
-        self._depart()
         try:
             return await asyncio.shield(waiting.future)
         except asyncio.CancelledError:
@@ -64,14 +82,10 @@ class Gather:
             waiting.future.set_exception(broker_unavailable("the broker does not answer in time"))
 
     def _depart(self) -> None:
-        while self._waiting and len(self._flights) < IN_FLIGHT:
+        if self._waiting:
             flight = asyncio.get_running_loop().create_task(self._fly(self._board()))
             self._flights.add(flight)
-            flight.add_done_callback(self._land)
-
-    def _land(self, flight: asyncio.Task[None]) -> None:
-        self._flights.discard(flight)
-        self._depart()
+            flight.add_done_callback(self._flights.discard)
 
     def _board(self) -> list[_Waiting]:
         jobs, count = 0, 0
@@ -85,16 +99,21 @@ class Gather:
         return group
 
     async def _fly(self, group: list[_Waiting]) -> None:
-        try:
-            now, found = await self._submit([job for one in group for job in one.jobs])
-        except Exception as failed:  # noqa: BLE001 - told to those who wait
-            for one in group:
-                if not one.future.done():
-                    one.future.set_exception(failed)
-            return
-        first = 1
-        for one in group:
-            if not one.future.done():
-                mine = range(first, first + len(one.jobs)) if found else ()
-                one.future.set_result((now, {n - first: found[n] for n in mine if n in found}))
-            first += len(one.jobs)
+        with self._flying():
+            try:
+                now, found = await self._submit([job for one in group for job in one.jobs])
+            except Exception as failed:  # noqa: BLE001 - told to those who wait
+                for one in group:
+                    if not one.future.done():
+                        one.future.set_exception(failed)
+                return
+            _hand_out(group, now, found)
+
+
+def _hand_out(group: list[_Waiting], now: int, found: Known) -> None:
+    first = 1
+    for one in group:
+        if not one.future.done():
+            mine = range(first, first + len(one.jobs)) if found else ()
+            one.future.set_result((now, {n - first: found[n] for n in mine if n in found}))
+        first += len(one.jobs)
