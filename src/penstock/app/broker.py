@@ -43,6 +43,10 @@ def _scheme(url: str) -> str:
     return before.partition("+")[0]
 
 
+class BrokerNeverCame(PenstockError):
+    """It was waited for at the start, and that was in vain."""
+
+
 FIRST_PAUSE_S = 2.0
 TRIES = 5
 
@@ -50,7 +54,7 @@ TRIES = 5
 async def open_patiently(broker: Broker, url: str, first_pause_s: float = FIRST_PAUSE_S) -> None:
     """Connect, giving a server that is still starting the time to do so; a line in the log per try.
 
-    Raises BROKER_UNAVAILABLE after the last try; once a node is up, it waits for a lost broker for ever.
+    Raises `BrokerNeverCame` after the last try; once a node is up, it waits for a lost broker for ever.
     A file is tried once: what is wrong with it does not mend itself.
     """
     if _scheme(url) == "sqlite":
@@ -66,7 +70,7 @@ async def open_patiently(broker: Broker, url: str, first_pause_s: float = FIRST_
             pause_s = first_pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
             if attempt == TRIES:
                 message = f"gave up after {TRIES} tries: {failed.message}"
-                raise PenstockError(failed.code, message, retry_after_s=failed.retry_after_s) from failed
+                raise BrokerNeverCame(failed.code, message, retry_after_s=failed.retry_after_s) from failed
             said = {"error": failed.message, "try": attempt, "of": TRIES, "again_in_s": round(pause_s, 1)}
             log.warning("broker cannot be reached", **said)
             await asyncio.sleep(pause_s)

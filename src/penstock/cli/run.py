@@ -12,6 +12,7 @@ import msgspec
 import typer
 from pydantic import ValidationError
 
+from penstock.app.broker import BrokerNeverCame
 from penstock.cli import announce, show
 from penstock.client import AsyncClient
 from penstock.core.catalog import load
@@ -65,9 +66,16 @@ def plain_errors(*, as_json: bool = False) -> Iterator[None]:
     except PenstockError as error:
         if as_json:
             show.error_json(error)
-        fail(error.message, _CODES.get(error.code, ExitCode.FAILED))
+        fail(error.message, _exit_code(error))
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _exit_code(error: PenstockError) -> ExitCode:
+    # Whoever started this waited for the broker already, so it is no more the "try again" of UNAVAILABLE.
+    if isinstance(error, BrokerNeverCame):
+        return ExitCode.FAILED
+    return _CODES.get(error.code, ExitCode.FAILED)
 
 
 def settings(**given: Any) -> Settings:
