@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from kit.backends import BACKENDS, Backend
 from kit.model import Model
 from kit.time import ManualClock
-from kit.values import BROKEN, DONE, feed, finish, held, spec, worker
+from kit.values import BROKEN, CRASHED, DONE, feed, finish, held, spec, worker
 from msgspec.structs import replace
 
 from penstock.core.job import JobProgress, Limits, Priority, State
@@ -41,7 +41,12 @@ WORKERS = ("w0", "w1", "w2")
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 workers = st.sampled_from(WORKERS)
-limits = st.builds(Limits, max_attempts=st.integers(1, 3), backoff_ms=st.sampled_from([0, 1_000]))
+limits = st.builds(
+    Limits,
+    max_attempts=st.integers(1, 4),
+    max_crashes=st.integers(1, 3),
+    backoff_ms=st.sampled_from([0, 1_000]),
+)
 fields = st.fixed_dictionaries(
     {
         "queue": st.sampled_from(QUEUES),
@@ -54,7 +59,17 @@ fields = st.fixed_dictionaries(
     }
 )
 outcomes = st.sampled_from(
-    [DONE, DONE, BROKEN, BROKEN, Failed(BROKEN.error, permanent=True), Cancelled(), Released()]
+    [
+        DONE,
+        DONE,
+        BROKEN,
+        BROKEN,
+        CRASHED,
+        CRASHED,
+        Failed(BROKEN.error, permanent=True),
+        Cancelled(),
+        Released(),
+    ]
 )
 draws = st.sampled_from([0.0, 0.3, 0.999])
 picks = st.lists(st.integers(0, 30), min_size=1, max_size=3)

@@ -70,7 +70,7 @@ async def hazards(crew):
 @pytest.mark.parametrize(
     ("kind", "code", "message", "attempts"),
     [
-        ("segfault", FailureCode.CRASHED, "the process was ended by SIGSEGV", 2),
+        ("segfault", FailureCode.CRASHED, "SIGSEGV (Segmentation fault)", 2),
         ("leave", FailureCode.CRASHED, "the process exited with status 3 before the task returned", 2),
         ("quits", FailureCode.TASK_ERROR, "SystemExit: 4", 2),
         ("fails", FailureCode.TASK_ERROR, "ValueError: as asked", 3),
@@ -112,7 +112,7 @@ async def test_a_killed_child_is_noticed_at_once_and_only_its_job_is_retried(cre
     assert retried.at - killed_at < NOTICED_MS
     assert retried.kind in {EventKind.SCHEDULED, EventKind.QUEUED}
     assert retried.data["error"]["code"] == FailureCode.CRASHED
-    assert retried.data["error"]["message"] == "the process was ended by SIGKILL"
+    assert retried.data["error"]["message"] == "SIGKILL (Killed)"
     assert (await crew.get(doomed)).attempt == 2
     assert (await crew.get(neighbour)).attempt == 1
     assert sorted((tmp_path / "out").read_text().split()) == ["x", "y"]

@@ -66,6 +66,12 @@ def segfault() -> int:
     return 0
 
 
+@task(retries=20, backoff="10ms")
+def poison() -> int:
+    ctypes.string_at(0)
+    return 0
+
+
 @task(retries=1, backoff="10ms")
 def leave(status: int = 3) -> int:
     os._exit(status)

@@ -101,6 +101,7 @@ def job_details(job: JobView) -> None:
         "queue": f"{escape(job.queue)}, {job.priority} priority",
         "attempt": f"{job.attempt} of {job.max_attempts}",
         "lost": job.losses and f"{job.losses} times by a worker that vanished",
+        "crashed": job.crashes and f"{job.crashes} times",
         "created": job.created_at,
         "due": job.due_at if job.state == "scheduled" else None,
         "started": job.started_at,

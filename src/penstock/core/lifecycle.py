@@ -32,10 +32,14 @@ class Succeeded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The attempt ended with an error; ``permanent`` means that another attempt cannot help."""
+    """The attempt ended with an error; ``permanent`` means that another attempt cannot help.
+
+    ``crashed``: its process ended with it, by itself or because it had to be killed.
+    """
 
     error: JobError
     permanent: bool = False
+    crashed: bool = False
 
 
 class Cancelled(msgspec.Struct, frozen=True, tag=True):
@@ -65,6 +69,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     token: int
     attempt: int
     losses: int = 0
+    crashes: int = 0
     lost_by: str | None = None
 
 
@@ -74,6 +79,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     attempt: int
     losses: int
+    crashes: int = 0
     delay_ms: int = 0
     error: JobError | None = None
 
@@ -113,7 +119,7 @@ def decide(claim: Claim, outcome: Outcome, draw: float) -> Verdict:
     """What becomes of a job whose attempt ended so; ``draw`` in [0, 1) is the back-off's jitter."""
     match outcome:
         case Succeeded():
-            return _success(claim.attempt, claim.losses)
+            return _success(claim.attempt, claim.losses, claim.crashes)
         case Cancelled():
             return _verdict(claim, State.CANCELLED, error=cancelled_error())
         case Released():
@@ -166,6 +172,7 @@ def settle(job: Job, settled: Settlement, now: int) -> Job:
         state=verdict.state,
         attempt=verdict.attempt,
         losses=verdict.losses,
+        crashes=verdict.crashes,
         token=0,
         due_at=due_at,
         finished_at=now if verdict.state.final else None,
@@ -194,6 +201,7 @@ def revive(job: Job, now: int) -> Job:
         state=State.QUEUED,
         attempt=0,
         losses=0,
+        crashes=0,
         due_at=now,
         cancel_requested=False,
         worker=None,
@@ -227,17 +235,24 @@ def cancelled_error() -> JobError:
 
 
 @lru_cache
-def _success(attempt: int, losses: int) -> Verdict:
+def _success(attempt: int, losses: int, crashes: int) -> Verdict:
     """One value for all: most jobs end so, and making it would be most of the work of settling one."""
-    return Verdict(state=State.SUCCEEDED, attempt=attempt, losses=losses)
+    return Verdict(state=State.SUCCEEDED, attempt=attempt, losses=losses, crashes=crashes)
 
 
 def _verdict(claim: Claim, state: State, *, error: JobError | None = None, delay_ms: int = 0) -> Verdict:
-    return Verdict(state=state, attempt=claim.attempt, losses=claim.losses, error=error, delay_ms=delay_ms)
+    return Verdict(
+        state=state,
+        attempt=claim.attempt,
+        losses=claim.losses,
+        crashes=claim.crashes,
+        error=error,
+        delay_ms=delay_ms,
+    )
 
 
 def _uncharged(claim: Claim, losses: int) -> Verdict:
-    return Verdict(state=State.QUEUED, attempt=claim.attempt - 1, losses=losses)
+    return Verdict(state=State.QUEUED, attempt=claim.attempt - 1, losses=losses, crashes=claim.crashes)
 
 
 def _after_loss(claim: Claim, lost: Lost) -> Verdict:
@@ -246,13 +261,22 @@ def _after_loss(claim: Claim, lost: Lost) -> Verdict:
         return _uncharged(claim, losses)
     message = f"{losses} workers vanished while running this job, the last was {lost.worker}"
     error = JobError(FailureCode.WORKER_LOST, message)
-    return Verdict(state=State.FAILED, attempt=claim.attempt, losses=losses, error=error)
+    return replace(_verdict(claim, State.FAILED, error=error), losses=losses)
 
 
 def _after_failure(claim: Claim, failed: Failed, draw: float) -> Verdict:
     limits = claim.spec.limits
+    claim = replace(claim, crashes=claim.crashes + failed.crashed)
     if failed.permanent or claim.attempt >= limits.max_attempts:
         return _verdict(claim, State.FAILED, error=failed.error)
+    if failed.crashed and claim.crashes >= limits.max_crashes:
+        return _verdict(claim, State.FAILED, error=_quarantined(failed.error, claim.crashes))
     delay = backoff_ms(limits, claim.attempt, draw)
     state = State.SCHEDULED if delay else State.QUEUED
     return _verdict(claim, state, error=failed.error, delay_ms=delay)
+
+
+def _quarantined(error: JobError, crashes: int) -> JobError:
+    """The last crash's error, saying why there was no further attempt."""
+    times = "crash" if crashes == 1 else "crashes"
+    return replace(error, message=f"{error.message}; quarantined after {crashes} {times}")

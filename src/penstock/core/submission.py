@@ -55,7 +55,7 @@ class JobView(BaseModel):
 
     ``initiated_by``, ``handled_by`` and ``checked_by`` are the nodes that took the job, run it, and
     answered this question. ``losses`` counts workers that vanished while running the job; those
-    attempts are not charged.
+    attempts are not charged. ``crashes`` counts attempts that ended their process; see ``max_crashes``.
     """
 
     id: str
@@ -70,6 +70,7 @@ class JobView(BaseModel):
     attempt: int
     max_attempts: int
     losses: int = 0
+    crashes: int = 0
     cancel_requested: bool = False
     cached: bool = False
     joined: bool = False
@@ -100,6 +101,7 @@ class TaskView(BaseModel):
     queue: str
     priority: Priority
     max_attempts: int
+    max_crashes: int = 3
     timeout_s: float | None
     memory_bytes: int | None
     params_schema: dict[str, Any]

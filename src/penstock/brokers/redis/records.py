@@ -30,8 +30,8 @@ NUMBERS = {state: number for number, state in enumerate(STATES)}
 
 _STOP = 1
 _STAMP = 10
-_RECORD = Struct("<BBHHI6s7s6s6sB")
-_CHARGED = Struct("<HH")
+_RECORD = Struct("<BBHBBI6s7s6s6sB")
+_CHARGED = Struct("<HBB")
 _HEX = re.compile("[0-9a-f]{64}")
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -174,16 +174,17 @@ def read_jobs(job_ids: list[str], answer: list[Any]) -> list[Job | None]:
 def read_claims(
     first: int, ids: bytes, specs: list[bytes], charged: bytes, losers: Sequence[bytes] = ()
 ) -> list[Claim]:
-    """Claims whose tokens count up from ``first``; ``charged`` holds attempts and losses, two bytes each."""
+    """Claims whose tokens count up from ``first``; ``charged`` as in ``lua/claim.lua``."""
     return [
         Claim(
             spec=read_spec(job_id, stored),
             token=first + n,
             attempt=attempt,
             losses=losses,
+            crashes=crashes,
             lost_by=(losers[n].decode() or "unknown") if losers else None,
         )
-        for n, (job_id, stored, (attempt, losses)) in enumerate(
+        for n, (job_id, stored, (attempt, losses, crashes)) in enumerate(
             zip(id_texts(ids), specs, _CHARGED.iter_unpack(charged), strict=True)
         )
     ]
@@ -201,7 +202,9 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
     created_at = _number(stored[:6])
     if record is None:
         return Job(spec=spec, state=State.QUEUED, created_at=created_at, due_at=created_at)
-    state, flags, attempt, losses, _, due, token, started, finished, length = _RECORD.unpack_from(record)
+    state, flags, attempt, losses, crashes, _, due, token, started, finished, length = _RECORD.unpack_from(
+        record
+    )
     return Job(
         spec=spec,
         state=STATES[state],
@@ -209,6 +212,7 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
         due_at=_number(due),
         attempt=attempt,
         losses=losses,
+        crashes=crashes,
         token=_number(token),
         worker=record[_RECORD.size + length :].decode() or None,
         cancel_requested=bool(flags & _STOP),

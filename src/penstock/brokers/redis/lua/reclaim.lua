@@ -1,5 +1,5 @@
 -- Takes over jobs of workers whose lease has lapsed. ARGV[3…]: worker, limit, lease in ms, jitter.
--- Answer: clock, first token, ids, fixed parts, attempts and losses (see claim), workers that lost them.
+-- Answer: clock, first token, ids, fixed parts, attempts, losses and crashes (see claim), workers that lost them.
 local worker, limit, lease, jitter = ARGV[OWN], tonumber(ARGV[OWN + 1]), tonumber(ARGV[OWN + 2]), tonumber(ARGV[OWN + 3])
 go_even_without_memory()
 hold_lease(worker, now + lease)
@@ -26,7 +26,7 @@ for i, id in ipairs(ids) do
   end
   job.token, job.worker, job.started = token, worker, now
   put('jobs', id, pack(job))
-  charged[i] = struct.pack('<I2I2', job.attempt, job.losses)
+  charged[i] = struct.pack('<I2BB', job.attempt, job.losses, job.crashes)
 end
 finish()
 for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .. now)) do
