@@ -213,6 +213,14 @@ class BrokerMachine(RuleBasedStateMachine):
         last = {answer.id: answer for answer in answers if answer}
         assert list(last.values()) == [self.model.agree(answer) for answer in last.values()]
 
+    @rule(chosen=picks)
+    def purge(self, chosen: list[int]) -> None:
+        job_ids = self.some_jobs(chosen)
+        gone = self.run(self.broker.purge(job_ids))
+        assert gone == self.model.purge(job_ids)
+        for job_id in itertools.compress(job_ids, gone):
+            del self.told[job_id]
+
     @rule(queue=st.sampled_from(QUEUES), verb=st.sampled_from(["pause", "resume", "resume"]))
     def pause_or_resume(self, queue: str, verb: str) -> None:
         self.run(getattr(self.broker, verb)(queue))
@@ -244,6 +252,7 @@ class BrokerMachine(RuleBasedStateMachine):
         listed = self.run(self.broker.find(JobQuery(limit=1_000)))
         newest_first = sorted(self.model.jobs.values(), key=lambda job: job.id, reverse=True)
         assert listed == [replace(job, result=None) for job in newest_first]
+        assert self.run(self.broker.attempts(list(self.model.jobs))) == self.model.remembered()
 
     @invariant()
     def one_token_is_current_per_running_job(self) -> None:

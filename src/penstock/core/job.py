@@ -91,8 +91,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     ``attempt`` counts the attempts that were used up; ``losses`` counts attempts that ended because
     a worker vanished, which are not charged to the job; ``crashes`` counts attempts with which a child
-    process ended: killed by a signal, by the system, or by its supervisor. ``token`` is the right to settle the
-    current attempt, 0 while there is none.
+    process ended: by itself, by a signal, or killed by its supervisor. ``token`` is the right to settle
+    the current attempt, 0 while there is none.
     """
 
     spec: JobSpec

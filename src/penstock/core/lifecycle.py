@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from penstock.core.errors import FailureCode
 from penstock.core.job import Job, JobError, JobSpec, Limits, Priority, State
+from penstock.core.past import LONGEST_MESSAGE, Ending
 
 AGE_STEP_MS = 60_000
 """A waiting job overtakes newer jobs one priority above it after this long, two above after twice this."""
@@ -56,13 +57,18 @@ class Lost(msgspec.Struct, frozen=True, tag=True):
     worker: str
 
 
+_ENDINGS = MappingProxyType(
+    {Failed: "failed", Cancelled: "cancelled", Released: "released", Lost: "lost"},
+)
+
 Outcome = Succeeded | Failed | Cancelled | Released | Lost
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The right to run one attempt; ``token`` settles it as long as no later claim exists.
 
-    ``lost_by`` names the vanished worker when the claim comes from reclaiming.
+    ``lost_by`` names the vanished worker when the claim comes from reclaiming, ``begun_at`` tells when
+    that one had begun (UTC milliseconds).
     """
 
     spec: JobSpec
@@ -71,6 +77,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     losses: int = 0
     crashes: int = 0
     lost_by: str | None = None
+    begun_at: int | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +95,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """One finished attempt: what to store if its token still holds.
 
     ``if_cancelled`` replaces ``verdict`` when a cancel was requested before the settlement came.
+    ``ending`` is what the job is to remember of the attempt, None if it succeeded.
     """
 
     job_id: str
@@ -95,6 +103,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     if_cancelled: Verdict
     result: msgspec.Raw | None = None
+    ending: Ending | None = None
 
 
 def rank(priority: Priority, ready_at: int) -> int:
@@ -134,11 +143,36 @@ def settlement(claim: Claim, outcome: Outcome, draw: float) -> Settlement:
     """The settlement of an attempt, with both endings decided: as it is, and if it was cancelled."""
     verdict = decide(claim, outcome, draw)
     if isinstance(outcome, Succeeded):
-        if_cancelled, result = verdict, outcome.result
-    else:
-        if_cancelled, result = verdict if verdict.state.final else decide(claim, Cancelled(), draw), None
+        return Settlement(
+            job_id=claim.spec.id,
+            token=claim.token,
+            verdict=verdict,
+            if_cancelled=verdict,
+            result=outcome.result,
+        )
     return Settlement(
-        job_id=claim.spec.id, token=claim.token, verdict=verdict, if_cancelled=if_cancelled, result=result
+        job_id=claim.spec.id,
+        token=claim.token,
+        verdict=verdict,
+        if_cancelled=verdict if verdict.state.final else decide(claim, Cancelled(), draw),
+        ending=_ending(claim, outcome),
+    )
+
+
+def _ending(claim: Claim, outcome: Failed | Cancelled | Released | Lost) -> Ending:
+    """What is remembered of the attempt: how it ended itself, whatever became of its job."""
+    code, message = None, ""
+    if isinstance(outcome, Failed):
+        code, message = outcome.error.code, outcome.error.message[:LONGEST_MESSAGE]
+    elif isinstance(outcome, Lost):
+        message = f"the worker vanished: {outcome.worker}"
+    return Ending(
+        attempt=claim.attempt,
+        outcome=_ENDINGS[type(outcome)],
+        code=code,
+        message=message,
+        worker=claim.lost_by,
+        started_at=claim.begun_at,
     )
 
 

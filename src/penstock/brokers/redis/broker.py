@@ -21,7 +21,7 @@ from penstock.brokers.redis.packing import (
     pack_settlements,
 )
 from penstock.brokers.redis.reader import Reader
-from penstock.brokers.redis.records import id_bytes, id_texts, read_claims, read_jobs
+from penstock.brokers.redis.records import id_bytes, id_texts, read_attempts, read_claims, read_jobs
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
 from penstock.core import lifecycle
@@ -29,6 +29,7 @@ from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.past import Attempt
 from penstock.ports import Admission, BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
 
 SCHEMA_VERSION = 1
@@ -129,6 +130,11 @@ class RedisBroker:
         answer = await self._link.call("retry", pack_ids(job_ids), confirmed=True)
         return read_jobs(list(job_ids), answer)
 
+    async def purge(self, job_ids: Sequence[str]) -> list[bool]:
+        """See `Broker.purge`."""
+        _, gone = await self._link.call("purge", pack_ids(job_ids), confirmed=True)
+        return [each == _YES for each in gone]
+
     async def pause(self, queue: str) -> None:
         """See `Broker.pause`."""
         await self._link.call("pause", queue, confirmed=True)
@@ -158,6 +164,12 @@ class RedisBroker:
         if not job_ids:
             return []
         return read_jobs(list(job_ids), await self._link.call("get", pack_ids(job_ids), 1))
+
+    async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
+        """See `Broker.attempts`."""
+        _, parts, kept = await self._link.call("attempts", pack_ids(job_ids))
+        jobs = read_jobs(list(job_ids), parts)
+        return [read_attempts(job, of_job) for job, of_job in zip(jobs, kept, strict=True)]
 
     async def find(self, query: JobQuery) -> list[Job]:
         """See `Broker.find`."""

@@ -93,9 +93,10 @@ def _head(settled: Settlement) -> bytes:
 
 
 def _trouble(position: int, settled: Settlement) -> tuple[Argument, ...]:
-    if settled.verdict.error is None and settled.if_cancelled.error is None:
+    if settled.ending is None:
         return ()
-    return position, *_reason(settled.verdict), *_reason(settled.if_cancelled)
+    ending = _msgpack(settled.ending)
+    return position, *_reason(settled.verdict), *_reason(settled.if_cancelled), ending
 
 
 def _reason(verdict: Verdict) -> tuple[bytes, bytes]:

@@ -11,13 +11,14 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import reads, verbs
+from penstock.brokers.sqlite import reads, removal, verbs
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.writer import Step, Writer, unavailable
 from penstock.core.clock import Clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.past import Attempt
 from penstock.ports import BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
 
 Answer = TypeVar("Answer")
@@ -140,6 +141,10 @@ class SqliteBroker:
         """See `Broker.retry`."""
         return await self._write(lambda tx: verbs.retry(tx, job_ids))
 
+    async def purge(self, job_ids: Sequence[str]) -> list[bool]:
+        """See `Broker.purge`."""
+        return await self._write(lambda tx: removal.purge(tx, job_ids))
+
     async def pause(self, queue: str) -> None:
         """See `Broker.pause`."""
         await self._write(lambda tx: verbs.pause(tx, queue))
@@ -161,11 +166,15 @@ class SqliteBroker:
     async def trim(self, limit: int) -> int:
         """See `Broker.trim`."""
         keep_jobs, keep_events = self._options.keep_jobs_ms, self._options.keep_events_ms
-        return await self._write(lambda tx: verbs.trim(tx, limit, keep_jobs, keep_events))
+        return await self._write(lambda tx: removal.trim(tx, limit, keep_jobs, keep_events))
 
     async def get(self, job_ids: Sequence[str]) -> list[Job | None]:
         """See `Broker.get`."""
         return await self._read(lambda db: reads.get(db, job_ids))
+
+    async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
+        """See `Broker.attempts`."""
+        return await self._read(lambda db: reads.attempts(db, job_ids))
 
     async def find(self, query: JobQuery) -> list[Job]:
         """See `Broker.find`."""

@@ -5,11 +5,13 @@ from typing import Any
 
 import msgspec
 
+from penstock.core import past
 from penstock.core.job import Job, JobError, JobProgress, JobSpec, State
 
 JOB_COLUMNS = (
     "jobs.state, jobs.created_at, jobs.due_at, jobs.attempt, jobs.losses, jobs.crashes, jobs.token,"
-    " jobs.worker, jobs.cancel, jobs.started_at, jobs.finished_at, jobs.fraction, jobs.message, jobs.error, specs.body"
+    " jobs.worker, jobs.cancel, jobs.started_at, jobs.finished_at, jobs.fraction, jobs.message,"
+    " jobs.error, specs.body"
 )
 
 JOB_BY_ID = (
@@ -19,6 +21,7 @@ JOB_BY_ID = (
 
 encode_spec = msgspec.json.Encoder().encode
 decode_spec = msgspec.json.Decoder(JobSpec).decode
+decode_attempts = msgspec.json.Decoder(tuple[past.Attempt, ...]).decode
 decode_error = msgspec.json.Decoder(JobError).decode
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from penstock.brokers.sqlite.reads import anything_lapsed
-from penstock.brokers.sqlite.rows import decode_spec, encode_spec, job_by_id
+from penstock.brokers.sqlite.rows import decode_attempts, decode_spec, encode_spec, job_by_id
 from penstock.brokers.sqlite.writer import Transaction
-from penstock.core import lifecycle
+from penstock.core import lifecycle, past
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
@@ -223,12 +223,13 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
 
 def _settle_one(tx: Transaction, settled: Settlement) -> bool:
     row = tx.connection.execute(
-        "SELECT n, queue, rank, due_at, cancel FROM jobs WHERE id = ? AND token = ? AND state = 'running'",
+        "SELECT n, queue, rank, due_at, cancel, worker, started_at FROM jobs"
+        " WHERE id = ? AND token = ? AND state = 'running'",
         (settled.job_id, settled.token),
     ).fetchone()
     if row is None:
         return False
-    n, queue, rank, due_at, cancel = row
+    n, queue, rank, due_at, cancel, worker, started_at = row
     verdict = settled.if_cancelled if cancel else settled.verdict
     new_due = tx.now + verdict.delay_ms if verdict.state is State.SCHEDULED else due_at
     error = None if verdict.error is None else encode(verdict.error)
@@ -251,12 +252,20 @@ def _settle_one(tx: Transaction, settled: Settlement) -> bool:
         tx.connection.execute(
             "INSERT OR REPLACE INTO results (n, body) VALUES (?, ?)", (n, bytes(settled.result))
         )
+    if settled.ending is not None:
+        _remember(tx, n, past.ended(settled.ending, worker, started_at, tx.now))
     if not verdict.state.final:
         tx.rings.add(JOBS)
     _move(tx, queue, State.RUNNING, verdict.state)
     data = NO_DATA if error is None else encode({"attempt": verdict.attempt, "error": verdict.error})
     _tell(tx, [(settled.job_id, verdict.state, data)])
     return True
+
+
+def _remember(tx: Transaction, n: int, newest: past.Attempt) -> None:
+    row = tx.connection.execute("SELECT body FROM attempts WHERE n = ?", (n,)).fetchone()
+    kept = past.remember(decode_attempts(row[0]) if row else (), newest)
+    tx.connection.execute("INSERT OR REPLACE INTO attempts (n, body) VALUES (?, ?)", (n, encode(kept)))
 
 
 def cancel(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
@@ -319,7 +328,7 @@ def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Cla
     """Move jobs whose worker has no live lease to ``worker``, under new tokens."""
     _hold_lease(tx, worker, lease_ms)
     rows = tx.connection.execute(
-        "SELECT jobs.n, attempt, losses, crashes, body, worker FROM jobs JOIN specs USING (n)"
+        "SELECT jobs.n, attempt, losses, crashes, body, worker, started_at FROM jobs JOIN specs USING (n)"
         " WHERE state = 'running' AND worker NOT IN (SELECT id FROM workers WHERE lease_until >= ?) LIMIT ?",
         (tx.now, limit),
     ).fetchall()
@@ -341,34 +350,15 @@ def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Cla
             losses=losses,
             crashes=crashes,
             lost_by=lost_by or "unknown",
+            begun_at=begun_at,
         )
-        for token, (_, attempt, losses, crashes, body, lost_by) in zip(tokens, rows, strict=True)
+        for token, (_, attempt, losses, crashes, body, lost_by, begun_at) in zip(tokens, rows, strict=True)
     ]
 
 
 def retire(tx: Transaction, worker: str) -> None:
     """Forget the worker's lease."""
     tx.connection.execute("DELETE FROM workers WHERE id = ?", (worker,))
-
-
-def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) -> int:
-    """Delete final jobs, then events, that are older than their retention."""
-    rows = tx.connection.execute(
-        "DELETE FROM jobs WHERE n IN"
-        " (SELECT n FROM jobs WHERE finished_at IS NOT NULL AND finished_at < ? LIMIT ?)"
-        " RETURNING n, queue, state",
-        (tx.now - keep_jobs_ms, limit),
-    ).fetchall()
-    for table in ("specs", "results"):
-        tx.connection.executemany(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])  # noqa: S608
-    for _, queue, state in rows:
-        tx.depths[queue, state] -= 1
-    # Only the oldest are looked at: searching them all for what is past takes longer with each event.
-    events = tx.connection.execute(
-        "DELETE FROM events WHERE at < ? AND seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)",
-        (tx.now - keep_events_ms, limit - len(rows)),
-    )
-    return len(rows) + events.rowcount
 
 
 def _move(tx: Transaction, queue: str, before: State, after: State) -> None:

@@ -10,7 +10,7 @@
 -- Keys, all made by key():
 --   specs     hash  job id -> stamp (see STAMP) and the job's fixed part
 --   jobs      hash  job id -> record (see pack); a job that was queued and never touched has none
---   results, errors, progress   hashes by job id
+--   results, errors, progress, attempts   hashes by job id; of attempts see settle
 --   queue:Q   zset  job ids by rank        bell:Q  list  a marker where there may be work for a waiter
 --   due       zset  scheduled jobs by due time
 --   held:W    hash  token -> job id, what worker W holds; W is empty for claims that no worker knows of
@@ -220,6 +220,43 @@ local function finish()
   end
   close_entry()
   for queue in pairs(rung) do ring(queue) end
+end
+
+-- Collects the removal of final jobs and all that belongs to them; the answer is given to forget_ids after
+-- finish().
+local function forget(ids, jobs)
+  local keys = each('HMGET', 'key_of', ids)
+  local gone, spans = {}, {}
+  for i, id in ipairs(ids) do
+    local job = jobs[i]
+    count(job.state, job.queue, -1)
+    for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress', 'attempts' }) do
+      collect('HDEL', name, id)
+    end
+    if job.state ~= SUCCEEDED then collect('ZREM', 'ended_badly', id) end
+    if keys[i] then
+      collect('HDEL', 'keys', keys[i])
+      collect('HDEL', 'key_of', id)
+    end
+    gone[id] = true
+    spans[string.sub(id, 1, 5)] = true
+  end
+  return gone, spans
+end
+local function forget_ids(gone, spans)
+  for span in pairs(spans) do
+    local name = key('ids:' .. span)
+    local kept = {}
+    for _, id in ipairs(redis.call('LRANGE', name, 0, -1)) do
+      if not gone[id] then kept[#kept + 1] = id end
+    end
+    redis.call('DEL', name)
+    if #kept > 0 then
+      each('RPUSH', 'ids:' .. span, kept)
+    else
+      redis.call('ZREM', key('spans'), span)
+    end
+  end
 end
 
 -- The parts of jobs as they stand, for the caller to put together.

@@ -1,7 +1,7 @@
 -- Stores each verdict whose token is the job's current one.
 -- ARGV[3]  the settlements, see HEAD
--- then the result of each, or nothing; then for those with an error, five each: position, error, its event,
--- and both again for a job that was cancelled meanwhile
+-- then the result of each, or nothing; then for those without success, six each: position, error, its event,
+-- both again for a job that was cancelled meanwhile, and what is to be remembered of the attempt
 -- Answer: clock, a string with 1 for each that was accepted and 0 for each that was not.
 -- HEAD: id, token, and twice (as it is, and if it was cancelled): state, attempt, losses, crashes, delay in ms.
 local HEAD, SIZE = '<c16I8BI2BBI8BI2BBI8', 50
@@ -9,11 +9,28 @@ local KINDS = { [0] = 's', 'q', 'r', 'k', 'f', 'c' }
 local heads = ARGV[OWN]
 go_even_without_memory()
 
+-- What a job remembers: of each attempt a length (two bytes), when it began and ended, its worker after its
+-- length, and what core says of it. The oldest go.
+local MOST_ATTEMPTS = 20
+local function remember(kept, ending, started, worker)
+  local attempt = struct.pack('<I6I6B', started, now, #worker) .. worker .. ending
+  local text = (kept or '') .. struct.pack('<I2', #attempt) .. attempt
+  local starts, at = {}, 1
+  while at <= #text do
+    starts[#starts + 1] = at
+    at = at + 2 + struct.unpack('<I2', text, at)
+  end
+  if #starts > MOST_ATTEMPTS then return string.sub(text, starts[#starts - MOST_ATTEMPTS + 1]) end
+  return text
+end
+
 local total = #heads / SIZE
 local troubles = {}
-for at = OWN + total + 1, #ARGV, 5 do troubles[tonumber(ARGV[at])] = at end
-local ids = {}
+for at = OWN + total + 1, #ARGV, 6 do troubles[tonumber(ARGV[at])] = at end
+local ids, troubled, remembered = {}, {}, {}
 for i = 1, total do ids[i] = string.sub(heads, (i - 1) * SIZE + 1, (i - 1) * SIZE + 16) end
+for i in pairs(troubles) do troubled[#troubled + 1] = ids[i] end
+for i, kept in ipairs(each('HMGET', 'attempts', troubled)) do remembered[troubled[i]] = kept end
 local records = each('HMGET', 'jobs', ids)
 local settled, accepted = {}, {}
 local kept, results = later('HSET', 'jobs'), later('HSET', 'results')
@@ -31,6 +48,9 @@ for i = 1, total do
       local names = string.sub(records[i], at) -- queue and worker
       local queue, worker = string.sub(names, 1, length), string.sub(names, length + 1)
       local trouble, finished = troubles[i], 0
+      if trouble then
+        put('attempts', id, remember(remembered[id], ARGV[trouble + 5], started, worker))
+      end
       if flags % 2 == STOP then
         state, attempt, losses, crashes, delay = c_state, c_attempt, c_losses, c_crashes, c_delay
         if trouble then trouble = trouble + 2 end
