@@ -83,7 +83,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs to list, newest first. ``before`` is the id of the last job of the previous page.
 
-    ``code`` is that of the job's error. ``ended_from`` and ``ended_before`` (UTC milliseconds) bound the
+    ``code`` is that of the job's error. ``ended_after`` and ``ended_before`` (UTC milliseconds) bound the
     time at which it ended; the first is included, the second is not.
     """
 
@@ -91,7 +91,7 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
     task: str | None = None
     queue: str | None = None
     code: str | None = None
-    ended_from: int | None = None
+    ended_after: int | None = None
     ended_before: int | None = None
     before: str | None = None
     limit: int = 50

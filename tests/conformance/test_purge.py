@@ -83,11 +83,11 @@ async def test_dead_jobs_are_found_by_code_and_by_the_time_they_ended(
     assert await found() == [second.id, first.id]
     assert await found(code="CRASHED") == [second.id]
     assert await found(code="TIMED_OUT") == []
-    assert await found(ended_from=ended) == [second.id, first.id]
-    assert await found(ended_from=ended + 1) == [second.id]
+    assert await found(ended_after=ended) == [second.id, first.id]
+    assert await found(ended_after=ended + 1) == [second.id]
     assert await found(ended_before=ended + 1_000) == [first.id]
     assert await found(ended_before=ended) == []
-    assert await found(ended_from=ended, ended_before=ended + 1, code="TASK_ERROR") == [first.id]
+    assert await found(ended_after=ended, ended_before=ended + 1, code="TASK_ERROR") == [first.id]
     assert [job.id for job in await broker.find(JobQuery(ended_before=ended + 10**6))] == [
         second.id,
         first.id,

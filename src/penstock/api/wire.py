@@ -10,6 +10,7 @@ from penstock.core.catalog import AnyTask
 from penstock.core.clock import iso
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job
+from penstock.core.past import Attempt
 from penstock.core.submission import TaskView
 from penstock.ports import Admission, Event, QueueStats, Receipt, WorkerStats
 
@@ -108,6 +109,19 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "parent_id": spec.parent_id,
         "position": None,
         "eta_s": None,
+    }
+
+
+def attempt_view(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as `AttemptView` describes it."""
+    return {
+        "attempt": attempt.attempt,
+        "worker": attempt.worker,
+        "started_at": attempt.started_at and iso(attempt.started_at),
+        "ended_at": attempt.ended_at and iso(attempt.ended_at),
+        "outcome": attempt.outcome,
+        "code": attempt.code,
+        "message": attempt.message,
     }
 
 

@@ -35,6 +35,17 @@ class Submission(SubmitOptions):
     params: dict[str, Any] = Field(default_factory=dict, description="the task's parameters")
 
 
+class RetryOptions(BaseModel):
+    """How a job should be retried."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    params: dict[str, Any] | None = Field(
+        default=None,
+        description="other parameters: a new job is made with them, whose parent_id is the retried one's id",
+    )
+
+
 class ErrorView(BaseModel):
     """Why a job's last attempt did not succeed."""
 
@@ -48,6 +59,18 @@ class ProgressView(BaseModel):
 
     fraction: float
     message: str
+
+
+class AttemptView(BaseModel):
+    """One attempt that is over; ``code`` and ``message`` are a failure's. Times are ISO 8601 in UTC."""
+
+    attempt: int
+    worker: str | None
+    started_at: str | None
+    ended_at: str | None
+    outcome: str
+    code: str | None = None
+    message: str = ""
 
 
 class JobView(BaseModel):

@@ -38,7 +38,7 @@ def _matches(job: Job, query: JobQuery) -> bool:
     ended = job.finished_at or 0
     return (
         query.code in {None, job.error and job.error.code}
-        and (query.ended_from is None or ended >= query.ended_from)
+        and (query.ended_after is None or ended >= query.ended_after)
         and (query.ended_before is None or 0 < ended < query.ended_before)
     )
 
