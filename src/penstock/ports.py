@@ -291,6 +291,10 @@ class Child(Protocol):
         """Resident memory in bytes now, 0 if it has ended."""
         ...
 
+    def cpu_ms(self) -> float:
+        """CPU time it has used so far, and those of its own children that have ended; 0 if it has ended."""
+        ...
+
 
 class Executor(Protocol):
     """Starts children that have the tasks imported."""

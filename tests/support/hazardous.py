@@ -106,6 +106,27 @@ def stubborn_loop() -> int:
             logging.getLogger().info("not listening")
 
 
+@task(retries=0, cpu="200ms", grace="10s")
+def spins() -> int:
+    """Uses CPU time, and stops when it is asked to."""
+    total = 0
+    while True:
+        total += sum(range(10**6))
+
+
+@task(retries=0, cpu="200ms", grace="200ms")
+def spins_deaf() -> int:
+    """One call in which no signal handler runs."""
+    return sum(range(10**15))
+
+
+@task(retries=0, cpu="200ms", grace="200ms")
+def rests(seconds: float = 1.0) -> float:
+    """Takes much longer than its CPU time."""
+    time.sleep(seconds)
+    return seconds
+
+
 @task(retries=0)
 def grow(mebibytes: int) -> int:
     """Keeps memory after it has returned."""

@@ -144,6 +144,7 @@ def task_view(task: AnyTask) -> TaskView:
         max_attempts=limits.max_attempts,
         max_crashes=limits.max_crashes,
         timeout_s=None if limits.timeout_ms is None else limits.timeout_ms / 1000,
+        cpu_s=None if limits.cpu_ms is None else limits.cpu_ms / 1000,
         memory_bytes=limits.memory_bytes,
         params_schema=task.params_schema,
         result_schema=task.result_schema,

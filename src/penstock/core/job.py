@@ -41,6 +41,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_attempts: int = 4
     max_crashes: int = 3
     timeout_ms: int | None = None
+    cpu_ms: int | None = None
     grace_ms: int = 2_000
     memory_bytes: int | None = None
     threads: int = 1

@@ -126,6 +126,7 @@ class TaskView(BaseModel):
     max_attempts: int
     max_crashes: int = 3
     timeout_s: float | None
+    cpu_s: float | None = None
     memory_bytes: int | None
     params_schema: dict[str, Any]
     result_schema: dict[str, Any]

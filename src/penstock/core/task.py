@@ -142,6 +142,7 @@ def task(
     name: str | None = None,
     version: str = "1",
     timeout: str | float | None = None,
+    cpu: str | float | None = None,
     grace: str | float = "2s",
     memory: str | int | None = None,
     threads: int = 1,
@@ -162,6 +163,7 @@ def task(
     name: str | None = None,
     version: str = "1",
     timeout: str | float | None = None,
+    cpu: str | float | None = None,
     grace: str | float = "2s",
     memory: str | int | None = None,
     threads: int = 1,
@@ -180,6 +182,7 @@ def task(
 
     - ``timeout``: after this long `SoftTimeout` is raised in the task, ``grace`` later its process is
       killed. None means no limit.
+    - ``cpu``: the same for the CPU time of one attempt, all its threads together.
     - ``memory``: resident memory (``"2GB"``) at which the attempt is killed; None takes the worker's.
     - ``threads``: BLAS/OpenMP threads of one attempt.
     - ``retries``: further attempts after a failed one, after ``backoff`` doubled each time up to
@@ -198,6 +201,7 @@ def task(
         max_attempts=retries + 1,
         max_crashes=crashes or Limits().max_crashes,
         timeout_ms=None if timeout is None else milliseconds(timeout),
+        cpu_ms=None if cpu is None else milliseconds(cpu),
         grace_ms=milliseconds(grace),
         memory_bytes=None if memory is None else size(memory),
         threads=threads,
