@@ -26,8 +26,9 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     clock.advance(LONG_MS - 1)
     mine.add((await run_one(broker, queue="of the last")).id)
     await broker.trim(1_000_000)
-    assert await broker.purge([(await run_one(broker, queue="to purge")).id]) == [True]
-    return mine
+    purged = await run_one(broker, queue="to purge")
+    assert await broker.purge([purged.id]) == [True]
+    return mine | {purged.id}
 
 
 async def _read(broker: Broker) -> None:
