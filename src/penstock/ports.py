@@ -211,6 +211,13 @@ class Broker(Protocol):
         """Jobs as they stand, None for an unknown id."""
         ...
 
+    async def wait(self, job_id: str, wait_s: float) -> Job | None:
+        """The job when it has ended, or as it stands after ``wait_s``; None for an unknown id.
+
+        Waits for a signal, without polling; any number of callers may wait for one job.
+        """
+        ...
+
     async def find(self, query: JobQuery) -> list[Job]:
         """Jobs that match, newest first."""
         ...
