@@ -65,8 +65,8 @@ class RedisBroker:
 
     async def close(self) -> None:
         """Hang up; whoever waits is told that the broker is closed."""
-        await self._mailbox.close()
         await self._link.close()
+        await self._mailbox.close()
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """See `Broker.submit`."""
