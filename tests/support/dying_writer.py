@@ -73,4 +73,5 @@ def in_child(path: str, job: str, message: str, die: list[Any] | None) -> Any:
 
 if __name__ == "__main__":
     for asked in sys.stdin:
-        print(json.dumps(in_child(**json.loads(asked))), flush=True)
+        sys.stdout.write(f"{json.dumps(in_child(**json.loads(asked)))}\n")
+        sys.stdout.flush()

@@ -28,7 +28,9 @@ def test_it_is_one_line_with_one_tab_for_every_reader(message):
 
 @given(st.lists(texts), st.lists(texts))
 def test_different_messages_are_different_lines(some, others):
-    assert ([written(AT, each) for each in some] == [written(AT, each) for each in others]) == (some == others)
+    assert ([written(AT, each) for each in some] == [written(AT, each) for each in others]) == (
+        some == others
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,12 @@ def now() -> str:
 
 def written(at: str, message: str) -> str:
     """The line, without its end."""
-    return f"{at}\t{_SPECIAL.sub(_escape, message)}"
+    return f"{at}\t{escaped(message)}"
+
+
+def escaped(message: str) -> str:
+    """The message as it stands in its line."""
+    return _SPECIAL.sub(_escape, message)
 
 
 def read(line: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.core.progress import Progress
 from penstock.core.task import task
+from penstock.tasks.messages import line
 from penstock.tasks.messages.output import output
 
 DEFAULT_PATH = "/data/processed.log"
@@ -52,7 +53,7 @@ def message(
 def _shown(message: str, job: str) -> str:
     """Messages are their owners' business: their text is logged only where that was switched on."""
     if os.environ.get("PENSTOCK_LOG_MESSAGES") == "1":
-        return message
+        return line.escaped(message)
     return f"{len(message)} characters, job {job}"
 
 
