@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -13,8 +14,10 @@ from penstock.core.fingerprint import fingerprint
 from penstock.core.ids import new_id
 from penstock.core.job import Job, JobSpec, Limits
 from penstock.core.lifecycle import RETRYABLE_STATES
+from penstock.core.past import Attempt
 from penstock.core.submission import Submission
 from penstock.ports import Admission, Broker, Event, JobQuery, Receipt, Stats
+from penstock.service.dead import DeadLetters
 
 STREAM_WAIT_S = 15.0
 
@@ -28,6 +31,7 @@ class Desk:
         self._broker = broker
         self._patience: set[asyncio.Timeout] = set()
         self._leaving = asyncio.Event()
+        self.dead = DeadLetters(broker)
 
     def leave(self) -> None:
         """The node stops: jobs that are waited for are answered as they stand, streams of events end."""
@@ -132,11 +136,32 @@ class Desk:
 
     async def retry(self, job_id: str) -> Job:
         """Queue a failed or cancelled job anew. Raises JOB_NOT_FOUND or CONFLICT."""
+        await self._retryable(job_id)
+        return _found(job_id, (await self._broker.retry([job_id]))[0])
+
+    async def retry_with(self, job_id: str, params: Mapping[str, Any], request_id: str | None = None) -> Job:
+        """A new job like a failed or cancelled one, but with these parameters; the old one stays.
+
+        Its limits are those of the task as it is now. Raises as `submit` and `retry` do.
+        """
+        old = (await self._retryable(job_id)).spec
+        again = Submission(
+            task=old.task, params=dict(params), queue=old.queue, priority=old.priority, client=old.client
+        )
+        spec = replace(self._spec(again, request_id, new_id()), parent_id=job_id)
+        return _found(spec.id, (await self._submit(spec)).job)
+
+    async def _retryable(self, job_id: str) -> Job:
         job = await self._get(job_id)
         if job.state not in RETRYABLE_STATES:
             message = f"job {job_id} is {job.state}; only failed and cancelled jobs can be retried"
             raise PenstockError(ErrorCode.CONFLICT, message, {"state": job.state})
-        return _found(job_id, (await self._broker.retry([job_id]))[0])
+        return job
+
+    async def attempts(self, job_id: str) -> list[Attempt]:
+        """The job's attempts that are over, oldest first. Raises JOB_NOT_FOUND."""
+        await self._get(job_id)
+        return (await self._broker.attempts([job_id]))[0]
 
     async def pause(self, queue: str) -> None:
         """Give out no more jobs of a queue."""

@@ -32,6 +32,7 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     clock.advance(LONG_MS - 1)
     mine.add((await run_one(broker, queue="of the last")).id)
     await broker.trim(1_000_000)
+    assert await broker.purge([(await run_one(broker, queue="to purge")).id]) == [True]
     return mine
 
 
@@ -39,6 +40,7 @@ async def _read(broker: Broker) -> None:
     for state in (None, *State):
         for job in await broker.find(JobQuery(state=state)):
             await get_one(broker, job.id)
+            await broker.attempts([job.id])
     await broker.stats()
     await feed(broker)
 

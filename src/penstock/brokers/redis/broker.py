@@ -22,7 +22,7 @@ from penstock.brokers.redis.packing import (
     pack_settlements,
 )
 from penstock.brokers.redis.reader import Reader
-from penstock.brokers.redis.records import id_bytes, id_texts, read_claims, read_jobs
+from penstock.brokers.redis.records import id_bytes, id_texts, read_attempts, read_claims, read_jobs
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
 from penstock.core import lifecycle
@@ -30,6 +30,7 @@ from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.past import Attempt
 from penstock.ports import Admission, BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
 
 SCHEMA_VERSION = 1
@@ -132,6 +133,11 @@ class RedisBroker:
         answer = await self._link.call("retry", pack_ids(job_ids), confirmed=True)
         return read_jobs(list(job_ids), answer)
 
+    async def purge(self, job_ids: Sequence[str]) -> list[bool]:
+        """See `Broker.purge`."""
+        _, gone = await self._link.call("purge", pack_ids(job_ids), confirmed=True)
+        return [each == _YES for each in gone]
+
     async def pause(self, queue: str) -> None:
         """See `Broker.pause`."""
         await self._link.call("pause", queue, confirmed=True)
@@ -165,6 +171,12 @@ class RedisBroker:
     async def wait(self, job_id: str, wait_s: float) -> Job | None:
         """See `Broker.wait`."""
         return await self._mailbox.wait(job_id, wait_s)
+
+    async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
+        """See `Broker.attempts`."""
+        _, parts, kept = await self._link.call("attempts", pack_ids(job_ids))
+        jobs = read_jobs(list(job_ids), parts)
+        return [read_attempts(job, of_job) for job, of_job in zip(jobs, kept, strict=True)]
 
     async def find(self, query: JobQuery) -> list[Job]:
         """See `Broker.find`."""

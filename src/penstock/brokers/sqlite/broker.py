@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import reads, verbs
+from penstock.brokers.sqlite import reads, removal, verbs
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Writer, unavailable
@@ -19,6 +19,7 @@ from penstock.core.clock import Clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.past import Attempt
 from penstock.ports import BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
 
 Answer = TypeVar("Answer")
@@ -143,6 +144,10 @@ class SqliteBroker:
         """See `Broker.retry`."""
         return await self._write(lambda tx: verbs.retry(tx, job_ids))
 
+    async def purge(self, job_ids: Sequence[str]) -> list[bool]:
+        """See `Broker.purge`."""
+        return await self._write(lambda tx: removal.purge(tx, job_ids))
+
     async def pause(self, queue: str) -> None:
         """See `Broker.pause`."""
         await self._write(lambda tx: verbs.pause(tx, queue))
@@ -164,7 +169,7 @@ class SqliteBroker:
     async def trim(self, limit: int) -> int:
         """See `Broker.trim`."""
         keep_jobs, keep_events = self._options.keep_jobs_ms, self._options.keep_events_ms
-        return await self._write(lambda tx: verbs.trim(tx, limit, keep_jobs, keep_events))
+        return await self._write(lambda tx: removal.trim(tx, limit, keep_jobs, keep_events))
 
     async def get(self, job_ids: Sequence[str]) -> list[Job | None]:
         """See `Broker.get`."""
@@ -180,6 +185,10 @@ class SqliteBroker:
                 async with asyncio.timeout(wait_s):
                     await ended.wait()
         return (await self.get([job_id]))[0]
+
+    async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
+        """See `Broker.attempts`."""
+        return await self._read(lambda db: reads.attempts(db, job_ids))
 
     async def find(self, query: JobQuery) -> list[Job]:
         """See `Broker.find`."""
