@@ -223,6 +223,13 @@ class Broker(Protocol):
         """Jobs as they stand, None for an unknown id."""
         ...
 
+    async def wait(self, job_id: str, wait_s: float) -> Job | None:
+        """The job when it has ended, or as it stands after ``wait_s``; None for an unknown id.
+
+        Waits for a signal, without polling; any number of callers may wait for one job.
+        """
+        ...
+
     async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
         """The attempts of each job that are over, oldest first; see `core.past`. Empty for an unknown id."""
         ...

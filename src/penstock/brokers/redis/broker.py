@@ -11,6 +11,7 @@ from penstock.brokers.redis import listing
 from penstock.brokers.redis.figures import read_stats
 from penstock.brokers.redis.gather import Gather, Known
 from penstock.brokers.redis.link import Link, heed_cancel
+from penstock.brokers.redis.mailbox import Mailbox
 from penstock.brokers.redis.packing import (
     PackedJob,
     pack_cancel,
@@ -51,6 +52,7 @@ class RedisBroker:
         self._link = Link(target, options.timeout_s, clock)
         self._claims = Waiter(self._link)
         self._reader = Reader(self._link)
+        self._mailbox = Mailbox(self._link)
         self._gather = Gather(self._submit, options.timeout_s)
 
     async def open(self) -> None:
@@ -65,6 +67,7 @@ class RedisBroker:
     async def close(self) -> None:
         """Hang up; whoever waits is told that the broker is closed."""
         await self._link.close()
+        await self._mailbox.close()
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """See `Broker.submit`."""
@@ -164,6 +167,10 @@ class RedisBroker:
         if not job_ids:
             return []
         return read_jobs(list(job_ids), await self._link.call("get", pack_ids(job_ids), 1))
+
+    async def wait(self, job_id: str, wait_s: float) -> Job | None:
+        """See `Broker.wait`."""
+        return await self._mailbox.wait(job_id, wait_s)
 
     async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
         """See `Broker.attempts`."""

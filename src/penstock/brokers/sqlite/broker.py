@@ -13,6 +13,7 @@ import msgspec
 
 from penstock.brokers.sqlite import reads, removal, verbs
 from penstock.brokers.sqlite.bell import Bell
+from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Writer, unavailable
 from penstock.core.clock import Clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
@@ -69,6 +70,7 @@ class SqliteBroker:
         self._reader = ThreadPoolExecutor(1, "penstock-sqlite-reader")
         self._reading: sqlite3.Connection | None = None
         self._closed = False
+        self._feed = Feed(self)
 
     async def open(self) -> None:
         """Make the file and its tables if need be."""
@@ -89,6 +91,7 @@ class SqliteBroker:
         if self._closed:
             return
         self._closed = True
+        await self._feed.close()
         await asyncio.get_running_loop().run_in_executor(None, self._stop)
         for bell in self._bells.values():
             bell.close()
@@ -171,6 +174,17 @@ class SqliteBroker:
     async def get(self, job_ids: Sequence[str]) -> list[Job | None]:
         """See `Broker.get`."""
         return await self._read(lambda db: reads.get(db, job_ids))
+
+    async def wait(self, job_id: str, wait_s: float) -> Job | None:
+        """See `Broker.wait`."""
+        async with self._feed.waiting(job_id) as ended:
+            (job,) = await self.get([job_id])  # it may have ended before anybody listened
+            if job is None or job.state.final:
+                return job
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await ended.wait()
+        return (await self.get([job_id]))[0]
 
     async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
         """See `Broker.attempts`."""

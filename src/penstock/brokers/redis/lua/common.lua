@@ -15,6 +15,8 @@
 --   due       zset  scheduled jobs by due time
 --   held:W    hash  token -> job id, what worker W holds; W is empty for claims that no worker knows of
 --   leases    zset  workers by lapse of their lease      info, seen   hashes by worker
+--   waiters   hash  job id -> mailboxes to tell of its end, 16 characters each
+--   mail:M    set   what has ended for mailbox M      mailbell:M  list  a marker where there is mail
 --   stopping  set   tokens of running jobs that were cancelled
 --   done      zset  ids of jobs that ended together, 16 bytes each, by the time of it; of a job that was
 --             retried meanwhile too
@@ -178,10 +180,10 @@ local function tell(kind, id, data, worker)
 end
 
 -- One marker is enough: whoever takes it and leaves work behind puts it back.
-local function ring(queue)
-  local bell = key('bell:' .. queue)
-  if redis.call('LLEN', bell) == 0 then redis.call('RPUSH', bell, '1') end
+local function mark(bell)
+  if redis.call('LLEN', key(bell)) == 0 then redis.call('RPUSH', key(bell), '1') end
 end
+local function ring(queue) mark('bell:' .. queue) end
 local rung = {}
 local function enqueue(queue, rank, id)
   place('queue:' .. queue, rank, id)
@@ -206,11 +208,34 @@ end
 local ended = {}
 local function done(id) ended[#ended + 1] = id end
 
+-- The mailboxes that asked for a job that has ended. Nobody may be left to read them, so they expire.
+local MAIL_S = 600
+local mailed = {}
+local function post()
+  if #ended == 0 or redis.call('EXISTS', key('waiters')) == 0 then return end
+  for i, boxes in ipairs(each('HMGET', 'waiters', ended)) do
+    for at = 1, #(boxes or ''), 16 do
+      local box = string.sub(boxes, at, at + 15)
+      collect('SADD', 'mail:' .. box, ended[i])
+      mailed[box] = true
+    end
+    if boxes then collect('HDEL', 'waiters', ended[i]) end
+  end
+end
+local function ring_mailboxes()
+  for box in pairs(mailed) do
+    mark('mailbell:' .. box)
+    redis.call('EXPIRE', key('mail:' .. box), MAIL_S)
+    redis.call('EXPIRE', key('mailbell:' .. box), MAIL_S)
+  end
+end
+
 local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), until_ms, worker) end
 
 -- Writes all that was collected.
 local function finish()
   ring_if_sooner()
+  post()
   if #ended > 0 then place('done', now, table.concat(ended)) end
   for i = 1, #order do each(order[i][1], order[i][2], order[i][3]) end
   for queue, counted in pairs(depths) do
@@ -220,6 +245,7 @@ local function finish()
   end
   close_entry()
   for queue in pairs(rung) do ring(queue) end
+  ring_mailboxes()
 end
 
 -- Collects the removal of final jobs and all that belongs to them; the answer is given to forget_ids after
