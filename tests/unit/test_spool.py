@@ -45,6 +45,17 @@ def found(finder):
     return settlements
 
 
+def test_a_file_that_is_not_understood_is_put_aside(tmp_path):
+    ours = spool(tmp_path)
+    ours.keep([outcome(1)])
+    ours.close()
+    (path,) = (tmp_path / "spool").iterdir()
+    path.write_bytes(path.read_bytes() + b'{"state":"of a newer release"}\n')
+    assert [each.token for each in found(spool(tmp_path, "n/2"))] == [1]
+    assert found(spool(tmp_path, "n/2")) == []
+    assert files(tmp_path) == [f"{path.stem}.unreadable"]
+
+
 @pytest.mark.parametrize("result", [b'{"a": [1, 2]}', b'{\n  "a": "line\\nbreak"\n}', b"null"])
 def test_an_outcome_reads_as_it_was_written(result):
     one = outcome(7, result)
@@ -66,7 +77,7 @@ def test_a_torn_last_line_and_lines_of_another_kind_are_left_out():
 
 
 def test_a_future_field_is_passed_over():
-    line = pack(outcome(1)).replace(b'{"spool":1', b'{"spool":1,"colour":"red"')
+    line = pack(outcome(1)).replace(b'{"job_id"', b'{"colour":"red","job_id"')
     assert [each.token for each in unpack(line)[0]] == [1]
 
 
@@ -156,10 +167,13 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_line_does_not_spoil_the_next_on
 class Broken:
     """A spool on a disk that fails."""
 
-    def keep(self, settlements):
+    def keep(self, _settlements):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    clear = close = lambda self: None
+    def clear(self):
+        return None
+
+    close = clear
 
 
 @contextlib.asynccontextmanager

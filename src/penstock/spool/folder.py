@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -85,7 +86,7 @@ class FolderSpool:
                         name=path.name,
                         settlements=tuple(settlements),
                         spoilt=spoilt,
-                        remove=lambda path=path: path.unlink(missing_ok=True),  # type: ignore[misc]
+                        remove=partial(_remove, path, spoilt),
                     )
 
     def _create(self) -> int:
@@ -112,6 +113,14 @@ def survey(folder: Path, broker: str) -> list[SpoolFile]:
             settlements, _ = unpack(path.read_bytes())
             found.append(SpoolFile(path=path, outcomes=len(settlements), owned=file is None))
     return found
+
+
+def _remove(path: Path, spoilt: int) -> None:
+    """What cannot be understood may be a newer release's, so it is put aside for a person to see."""
+    if spoilt:
+        path.rename(path.with_suffix(".unreadable"))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _files(folder: Path, broker: str) -> list[Path]:

@@ -4,14 +4,18 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from penstock.core.lifecycle import Settlement
+from penstock.core.job import State
+from penstock.core.lifecycle import Settlement, Verdict
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True):
-    """``spool`` is the layout's version; a reader leaves lines of another one alone."""
+    """A `Settlement` whose result is always there, as msgspec reads no JSON that may be missing."""
 
-    spool: int = 1
-    settlement: Settlement
+    job_id: str
+    token: int
+    verdict: Verdict
+    if_cancelled: Verdict
+    result: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _encode = msgspec.json.Encoder().encode
@@ -20,7 +24,14 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 def pack(settlement: Settlement) -> bytes:
     """One line, whatever line breaks the task put into its JSON."""
-    line = _encode(_Line(settlement=settlement))
+    told = _Line(
+        job_id=settlement.job_id,
+        token=settlement.token,
+        verdict=settlement.verdict,
+        if_cancelled=settlement.if_cancelled,
+        result=msgspec.Raw(b"null") if settlement.result is None else settlement.result,
+    )
+    line = _encode(told)
     return (msgspec.json.format(line, indent=-1) if b"\n" in line else line) + b"\n"
 
 
@@ -36,9 +47,16 @@ def unpack(data: bytes) -> tuple[list[Settlement], int]:
 
 def _read(line: bytes) -> Settlement | None:
     try:
-        return _decode(line).settlement
-    except msgspec.MsgspecError:
+        told = _decode(line)
+    except (msgspec.MsgspecError, UnicodeError):
         return None
+    return Settlement(
+        job_id=told.job_id,
+        token=told.token,
+        verdict=told.verdict,
+        if_cancelled=told.if_cancelled,
+        result=told.result if told.verdict.state is State.SUCCEEDED else None,
+    )
 
 
 def fitting(lines: Sequence[bytes], room: int) -> Iterator[bytes]:
