@@ -86,7 +86,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the broker knows of one job at one moment. Times are UTC milliseconds.
 
     ``attempt`` counts the attempts that were used up; ``losses`` counts attempts that ended because
-    a worker vanished, which are not charged to the job. ``token`` is the right to settle the
+    a worker vanished and ``handbacks`` how often a worker did not know the task; neither is charged to
+    the job. ``token`` is the right to settle the
     current attempt, 0 while there is none.
     """
 
@@ -96,6 +97,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     due_at: int
     attempt: int = 0
     losses: int = 0
+    handbacks: int = 0
     token: int = 0
     worker: str | None = None
     cancel_requested: bool = False

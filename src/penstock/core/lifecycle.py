@@ -20,6 +20,12 @@ AGE_STEP_MS = 60_000
 MAX_LOSSES = 5
 """Vanished workers a job may outlive before it is taken for the cause."""
 
+MAX_HANDBACKS = 20
+"""How often workers may hand back a job whose task they do not know; some minutes of a rolling upgrade."""
+
+HANDBACK_MS, HANDBACK_CAP_MS = 1_000, 30_000
+"""How long a job that was handed back waits for another worker at first, and at most."""
+
 _HEAD_START = MappingProxyType(
     {Priority.HIGH: 0, Priority.MEDIUM: AGE_STEP_MS, Priority.LOW: 2 * AGE_STEP_MS}
 )
@@ -52,7 +58,13 @@ class Lost(msgspec.Struct, frozen=True, tag=True):
     worker: str
 
 
-Outcome = Succeeded | Failed | Cancelled | Released | Lost
+class HandedBack(msgspec.Struct, frozen=True, tag=True):
+    """This worker does not know the task, another one may; the attempt is not charged. ``error`` says so."""
+
+    error: JobError
+
+
+Outcome = Succeeded | Failed | Cancelled | Released | Lost | HandedBack
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +77,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     token: int
     attempt: int
     losses: int = 0
+    handbacks: int = 0
     lost_by: str | None = None
 
 
@@ -74,6 +87,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     attempt: int
     losses: int
+    handbacks: int = 0
     delay_ms: int = 0
     error: JobError | None = None
 
@@ -120,6 +134,8 @@ def decide(claim: Claim, outcome: Outcome, draw: float) -> Verdict:
             return _uncharged(claim, claim.losses)
         case Lost():
             return _after_loss(claim, outcome)
+        case HandedBack():
+            return _after_handback(claim, outcome, draw)
         case Failed():
             return _after_failure(claim, outcome, draw)
 
@@ -166,6 +182,7 @@ def settle(job: Job, settled: Settlement, now: int) -> Job:
         state=verdict.state,
         attempt=verdict.attempt,
         losses=verdict.losses,
+        handbacks=verdict.handbacks,
         token=0,
         due_at=due_at,
         finished_at=now if verdict.state.final else None,
@@ -194,6 +211,7 @@ def revive(job: Job, now: int) -> Job:
         state=State.QUEUED,
         attempt=0,
         losses=0,
+        handbacks=0,
         due_at=now,
         cancel_requested=False,
         worker=None,
@@ -237,7 +255,7 @@ def _verdict(claim: Claim, state: State, *, error: JobError | None = None, delay
 
 
 def _uncharged(claim: Claim, losses: int) -> Verdict:
-    return Verdict(state=State.QUEUED, attempt=claim.attempt - 1, losses=losses)
+    return Verdict(state=State.QUEUED, attempt=claim.attempt - 1, losses=losses, handbacks=claim.handbacks)
 
 
 def _after_loss(claim: Claim, lost: Lost) -> Verdict:
@@ -247,6 +265,20 @@ def _after_loss(claim: Claim, lost: Lost) -> Verdict:
     message = f"{losses} workers vanished while running this job, the last was {lost.worker}"
     error = JobError(FailureCode.WORKER_LOST, message)
     return Verdict(state=State.FAILED, attempt=claim.attempt, losses=losses, error=error)
+
+
+def _after_handback(claim: Claim, handed: HandedBack, draw: float) -> Verdict:
+    count = claim.handbacks + 1
+    over = count > MAX_HANDBACKS
+    delay = min(HANDBACK_CAP_MS, HANDBACK_MS * 2 ** min(claim.handbacks, 10))
+    return Verdict(
+        state=State.FAILED if over else State.SCHEDULED,
+        attempt=claim.attempt - 1,
+        losses=claim.losses,
+        handbacks=count,
+        delay_ms=0 if over else int(delay * (1 + draw) / 2),  # not all at the same worker again
+        error=handed.error,
+    )
 
 
 def _after_failure(claim: Claim, failed: Failed, draw: float) -> Verdict:

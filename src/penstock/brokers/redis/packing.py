@@ -9,6 +9,7 @@ import msgspec
 from penstock.brokers.redis.records import NUMBERS, id_bytes, pack_spec
 from penstock.core.job import JobSpec, WorkerInfo
 from penstock.core.lifecycle import Settlement, Verdict, cancelled_error
+from penstock.core.tally import packed
 from penstock.ports import Held
 
 Argument = bytes | str | int
@@ -81,11 +82,11 @@ def _head(settled: Settlement) -> bytes:
         settled.token,
         NUMBERS[verdict.state],
         verdict.attempt,
-        verdict.losses,
+        packed(verdict.losses, verdict.handbacks),
         verdict.delay_ms,
         NUMBERS[stopped.state],
         stopped.attempt,
-        stopped.losses,
+        packed(stopped.losses, stopped.handbacks),
         stopped.delay_ms,
     )
 

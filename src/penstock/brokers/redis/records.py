@@ -16,6 +16,7 @@ from msgspec.structs import asdict
 from penstock.core import lifecycle
 from penstock.core.job import Job, JobError, JobProgress, JobSpec, Limits, Priority, State
 from penstock.core.lifecycle import Claim
+from penstock.core.tally import handbacks_in, losses_in
 from penstock.ports import JobQuery
 
 STATES = (
@@ -141,7 +142,8 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         version=fixed.version,
         params=msgspec.Raw(fixed.params),
         queue=stored[_STAMP:body].decode() or USUAL_QUEUE,
-        priority=_PRIORITIES[fixed.priority],
+        # A newer release's counts as the usual one; the rank stands in the stamp.
+        priority=_PRIORITIES[fixed.priority] if fixed.priority < len(_PRIORITIES) else Priority.MEDIUM,
         limits=_read_limits(fixed.limits),
         fingerprint=fixed.fingerprint if isinstance(fixed.fingerprint, str) else fixed.fingerprint.hex(),
         delay_ms=fixed.delay_ms,
@@ -156,6 +158,8 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
 def may_match(stored: bytes, record: bytes | None, query: JobQuery) -> bool:
     """Whether a job can be what is looked for, seen without reading all of it: most are not."""
     body = _STAMP + stored[9]
+    if record is not None and record[0] >= len(STATES):
+        return False
     state = State.QUEUED if record is None else STATES[record[0]]
     return (
         query.state in {None, state}
@@ -174,16 +178,17 @@ def read_jobs(job_ids: list[str], answer: list[Any]) -> list[Job | None]:
 def read_claims(
     first: int, ids: bytes, specs: list[bytes], charged: bytes, losers: Sequence[bytes] = ()
 ) -> list[Claim]:
-    """Claims whose tokens count up from ``first``; ``charged`` holds attempts and losses, two bytes each."""
+    """Claims whose tokens count up from ``first``; ``charged`` holds attempts and tallies, two bytes each."""
     return [
         Claim(
             spec=read_spec(job_id, stored),
             token=first + n,
             attempt=attempt,
-            losses=losses,
+            losses=losses_in(tally),
+            handbacks=handbacks_in(tally),
             lost_by=(losers[n].decode() or "unknown") if losers else None,
         )
-        for n, (job_id, stored, (attempt, losses)) in enumerate(
+        for n, (job_id, stored, (attempt, tally)) in enumerate(
             zip(id_texts(ids), specs, _CHARGED.iter_unpack(charged), strict=True)
         )
     ]
@@ -196,19 +201,22 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
     error: bytes | None,
     progress: bytes | None,
     result: bytes | None,
-) -> Job:
+) -> Job | None:
+    if record is not None and record[0] >= len(STATES):
+        return None  # a newer release's affair
     spec = read_spec(job_id, stored)
     created_at = _number(stored[:6])
     if record is None:
         return Job(spec=spec, state=State.QUEUED, created_at=created_at, due_at=created_at)
-    state, flags, attempt, losses, _, due, token, started, finished, length = _RECORD.unpack_from(record)
+    state, flags, attempt, tally, _, due, token, started, finished, length = _RECORD.unpack_from(record)
     return Job(
         spec=spec,
         state=STATES[state],
         created_at=created_at,
         due_at=_number(due),
         attempt=attempt,
-        losses=losses,
+        losses=losses_in(tally),
+        handbacks=handbacks_in(tally),
         token=_number(token),
         worker=record[_RECORD.size + length :].decode() or None,
         cancel_requested=bool(flags & _STOP),

@@ -17,6 +17,9 @@ NEVER_MS = 3_600_000
 
 _decode_worker = msgspec.json.Decoder(WorkerInfo).decode
 _decode = msgspec.json.Decoder().decode
+_KINDS = ", ".join(f"'{kind}'" for kind in EventKind)
+"""Others are a newer release's."""
+
 _EVENT_ID = re.compile("[0-9]{0,18}")
 
 
@@ -63,7 +66,7 @@ def find(db: sqlite3.Connection, query: JobQuery) -> list[Job]:
         f"SELECT {JOB_COLUMNS} FROM jobs JOIN specs USING (n) WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
         [*(str(value) for _, value in given), query.limit],
     )
-    return [read_job(row) for row in rows]
+    return [job for row in rows if (job := read_job(row))]
 
 
 def head(db: sqlite3.Connection) -> str:
@@ -78,7 +81,9 @@ def events(db: sqlite3.Connection, after: str, limit: int) -> list[Event]:
         raise _unknown_event(after)
     seq = int(after or 0)
     rows = db.execute(
-        "SELECT seq, at, job_id, kind, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        f"SELECT seq, at, job_id, kind, data FROM events WHERE seq > ? AND kind IN ({_KINDS})"  # noqa: S608
+        " ORDER BY seq LIMIT ?",
+        (seq, limit),
     ).fetchall()
     if not rows and seq > int(head(db)):
         raise _unknown_event(after)

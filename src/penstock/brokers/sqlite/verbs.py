@@ -19,6 +19,7 @@ from penstock.core import lifecycle
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.tally import handbacks_in, losses_in, packed
 from penstock.ports import Admission, EventKind, Held, Orders, Receipt
 
 SCHEMA_VERSION = 1
@@ -139,8 +140,14 @@ def _line(tx: Transaction, queue: str, limit: int) -> list[tuple[Any, ...]]:
 def _take(tx: Transaction, worker: str, rows: Sequence[tuple[Any, ...]]) -> list[Claim]:
     tokens = _new_tokens(tx, len(rows))
     claims = [
-        Claim(spec=decode_spec(body), token=token, attempt=attempt + 1, losses=losses)
-        for token, (_, attempt, losses, body) in zip(tokens, rows, strict=True)
+        Claim(
+            spec=decode_spec(body),
+            token=token,
+            attempt=attempt + 1,
+            losses=losses_in(tally),
+            handbacks=handbacks_in(tally),
+        )
+        for token, (_, attempt, tally, body) in zip(tokens, rows, strict=True)
     ]
     tx.connection.executemany(
         "UPDATE jobs SET state = 'running', attempt = ?, token = ?, worker = ?, started_at = ?,"
@@ -230,7 +237,7 @@ def _settle_one(tx: Transaction, settled: Settlement) -> bool:
         (
             verdict.state.value,
             verdict.attempt,
-            verdict.losses,
+            packed(verdict.losses, verdict.handbacks),
             new_due,
             rank + new_due - due_at,  # a rank is the due time plus the priority's head start
             tx.now if verdict.state.final else None,
@@ -277,7 +284,7 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
             lifecycle.rank(after.spec.priority, after.due_at),
             after.due_at,
             after.attempt,
-            after.losses,
+            packed(after.losses, after.handbacks),
             after.cancel_requested,
             after.worker,
             after.started_at,
@@ -325,9 +332,14 @@ def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Cla
     )
     return [
         Claim(
-            spec=decode_spec(body), token=token, attempt=attempt, losses=losses, lost_by=lost_by or "unknown"
+            spec=decode_spec(body),
+            token=token,
+            attempt=attempt,
+            losses=losses_in(tally),
+            handbacks=handbacks_in(tally),
+            lost_by=lost_by or "unknown",
         )
-        for token, (_, attempt, losses, body, lost_by) in zip(tokens, rows, strict=True)
+        for token, (_, attempt, tally, body, lost_by) in zip(tokens, rows, strict=True)
     ]
 
 
