@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     keep_results: Duration = Field(default=7 * 86_400_000, description="how long ended jobs are kept")
     keep_events: Duration = Field(default=86_400_000, description="how long the event feed goes back")
     max_body: Size = Field(default=8 * 2**20, ge=1024, description="largest request body")
+    linger: Duration = Field(
+        default=1_000, description="how long a stopping API goes on serving, with /healthz red"
+    )
     worker_metrics_port: int = Field(
         default=0, ge=0, le=65535, description="port of a worker's own /metrics on loopback, 0 for none"
     )

@@ -1,4 +1,4 @@
-"""A worker of an older release beside one of a newer: no job is spent on the one that does not know its task."""
+"""A worker of an older release beside a newer one: no job is spent on the one that does not know its task."""
 
 import pytest
 

@@ -69,7 +69,9 @@ class Model:
         self._issue(token)
         self._untold -= {(job.id, "worker"), (job.id, "started_at")}
         started = self.jobs[job.id] = lifecycle.start(job, worker, token, self.now)
-        return Claim(spec=job.spec, token=token, attempt=started.attempt, losses=job.losses)
+        return Claim(
+            spec=job.spec, token=token, attempt=started.attempt, losses=job.losses, handbacks=job.handbacks
+        )
 
     def _issue(self, token: int) -> None:
         assert token > self.last_token, "tokens grow"
@@ -145,7 +147,12 @@ class Model:
     def _take_over(self, job: Job, worker: str, claim: Claim) -> None:
         lost_by = claim.lost_by if job.token in self._strays else job.worker
         expected = Claim(
-            spec=job.spec, token=claim.token, attempt=job.attempt, losses=job.losses, lost_by=lost_by
+            spec=job.spec,
+            token=claim.token,
+            attempt=job.attempt,
+            losses=job.losses,
+            handbacks=job.handbacks,
+            lost_by=lost_by,
         )
         assert claim == expected
         assert lost_by
