@@ -46,14 +46,15 @@ class Server(uvicorn.Server):
             await loop.connect_accepted_socket(self._protocol, each)
 
     def _protocol(self) -> asyncio.Protocol:
-        kind: Callable[..., asyncio.Protocol] = self.config.http_protocol_class  # type: ignore[assignment]
+        kind: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
         return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._linger_s
-        while not reached() and not self.force_exit and loop.time() < deadline:
-            await asyncio.sleep(TICK_S)  # noqa: ASYNC110 - uvicorn signals none of this
+        # uvicorn signals none of this
+        while not reached() and not self.force_exit and loop.time() < deadline:  # noqa: ASYNC110 - see above
+            await asyncio.sleep(TICK_S)
 
 
 def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
