@@ -6,7 +6,7 @@ from collections import Counter
 import structlog
 
 from penstock.core.job import JobSpec
-from penstock.core.lifecycle import Cancelled, Failed, Lost, Outcome, Released, Succeeded
+from penstock.core.lifecycle import Cancelled, Failed, HandedBack, Lost, Outcome, Released, Succeeded
 
 LINES_PER_SECOND = 20
 
@@ -16,6 +16,7 @@ _NAMES = {
     Cancelled: "job cancelled",
     Released: "job released",
     Lost: "job lost",
+    HandedBack: "job handed back, its task is unknown here",
 }
 
 
