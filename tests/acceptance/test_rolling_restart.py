@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 NODES = 3
 CLIENTS = 6
 PAUSE_S = 0.02
-"""Between two requests of a client: some 200 requests a second are enough to hit every gap."""
+"""Between two requests of a client: some hundred requests a second are enough to hit every gap."""
 
 
 class Clients:

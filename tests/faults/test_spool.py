@@ -195,6 +195,19 @@ async def test_a_worker_that_is_stopped_while_the_broker_is_away_leaves_its_outc
     assert (job.attempt, job.losses, scene.runs) == (1, 0, 1)
 
 
+async def test_a_disk_that_cannot_be_written_costs_the_spool_and_not_the_worker(scene):
+    (scene.folder / "spool").write_text("a file where a folder should be")
+    worker = scene.worker("one").start()
+    job_id = await scene.begun()
+    complaint = "the spool's disk failed; outcomes wait in memory only"
+    with scene.store.away():
+        await eventually(lambda: worker.entries(complaint), what="it says so")
+    job = await scene.ended(job_id)
+    assert (job.attempt, job.losses, scene.runs) == (1, 0, 1)
+    assert len(worker.entries(complaint)) == 1
+    assert worker.stop() == 0
+
+
 async def test_workers_that_come_back_from_an_outage_do_not_take_each_others_jobs(scene):
     """Every lease has lapsed meanwhile, but nobody is dead."""
     workers = [scene.worker("one"), scene.worker("two")]

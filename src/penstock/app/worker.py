@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from penstock import __version__
 from penstock.app.broker import make_broker, open_patiently
-from penstock.app.spool import worker_spool
+from penstock.app.spool import broker_key, worker_spool
 from penstock.core.clock import system_clock
 from penstock.core.errors import PenstockError
 from penstock.core.job import WorkerInfo
@@ -36,7 +36,7 @@ async def run_worker(settings: Settings, parent: int | None = None) -> None:
     upkeep = Upkeep(broker, info.id, leftovers.settle)
     supervisor = Supervisor(
         broker,
-        ProcessExecutor(settings.tasks),
+        ProcessExecutor(settings.tasks, broker_key(settings)),
         info,
         worker_policy(settings),
         on_lapse=upkeep.hurry,

@@ -298,8 +298,8 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
     if after == before:
         return after
     tx.connection.execute(
-        "UPDATE jobs SET state = ?, rank = ?, due_at = ?, attempt = ?, losses = ?, crashes = ?, handbacks = ?,"
-        " cancel = ?, worker = ?, started_at = ?, finished_at = ?, fraction = ?, message = ?, error = ?"
+        "UPDATE jobs SET state = ?, rank = ?, due_at = ?, attempt = ?, losses = ?, crashes = ?,"
+        " handbacks = ?, cancel = ?, worker = ?, started_at = ?, finished_at = ?, fraction = ?, message = ?, error = ?"
         " WHERE id = ?",
         (
             after.state.value,
