@@ -45,10 +45,10 @@ async def audit(deployment: Deployment, sent: Sent, suffered: list[Suffered]) ->
     for work in works:
         if work.n in sent.jobs:
             _count(ledger, work, jobs.get(sent.jobs[work.n]), begun[work.n])
-    _count_doubles(ledger, events, sent)
+    count_doubles(ledger, events, sent)
     by_id = {job_id: n for n, job_id in sent.jobs.items()}
     for each in suffered:
-        _recover(ledger, each, _hit(each, events, executions, by_id), sent)
+        recover(ledger, each, hit(each, events, executions, by_id), sent)
     return ledger
 
 
@@ -72,7 +72,7 @@ def _executions(deployment: Deployment) -> list[Execution]:
 
 
 def _count(ledger: Ledger, work: Work, job: Job | None, begun: int) -> None:
-    if wrong := _what_is_wrong(work, job, begun):
+    if wrong := what_is_wrong(work, job, begun):
         ledger.lost += 1
         ledger.anomalies.append(f"job {job.id if job else ''} of {work}: {wrong}")
         return
@@ -88,7 +88,7 @@ def _count(ledger: Ledger, work: Work, job: Job | None, begun: int) -> None:
     ledger.repeated += max(0, begun - needed)
 
 
-def _what_is_wrong(work: Work, job: Job | None, begun: int) -> str:
+def what_is_wrong(work: Work, job: Job | None, begun: int) -> str:
     if job is None:
         return "it is unknown"
     if not job.state.final:
@@ -102,7 +102,7 @@ def _what_is_wrong(work: Work, job: Job | None, begun: int) -> str:
     return "" if begun else "it succeeded without having run"
 
 
-def _count_doubles(ledger: Ledger, events: Iterable[Event], sent: Sent) -> None:
+def count_doubles(ledger: Ledger, events: Iterable[Event], sent: Sent) -> None:
     """A job that ended twice, and one that exists beside the one its client was told of."""
     endings = Counter(event.job_id for event in events if event.kind in ENDINGS)
     known = set(sent.jobs.values())
@@ -112,7 +112,7 @@ def _count_doubles(ledger: Ledger, events: Iterable[Event], sent: Sent) -> None:
     ledger.anomalies += doubles
 
 
-def _hit(
+def hit(
     suffered: Suffered, events: list[Event], executions: list[Execution], by_id: dict[str, int]
 ) -> list[tuple[str, float]]:
     """The jobs that ran where the fault was, each with the time of its next sign of life."""
@@ -134,8 +134,8 @@ def _hit(
     return found
 
 
-def _recover(ledger: Ledger, suffered: Suffered, hit: list[tuple[str, float]], sent: Sent) -> None:
-    waits = [(at - suffered.ended, job_id) for job_id, at in hit]
+def recover(ledger: Ledger, suffered: Suffered, jobs: list[tuple[str, float]], sent: Sent) -> None:
+    waits = [(at - suffered.ended, job_id) for job_id, at in jobs]
     if suffered.fault.part in {"api", "broker", "disk"}:
         waits += [
             (over - suffered.ended, "request")

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Self
 
 WORST_RECOVERY_S = 10.0
@@ -57,7 +57,7 @@ class Ledger:
 
     def as_json(self) -> str:
         """One object, the field names as keys."""
-        return json.dumps(asdict(self) | {"kept_its_promises": self.kept_its_promises}, indent=2)
+        return json.dumps(vars(self) | {"kept_its_promises": self.kept_its_promises}, indent=2)
 
     def as_table(self) -> str:
         """A line per figure, then the faults, then what is wrong."""

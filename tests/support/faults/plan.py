@@ -139,7 +139,7 @@ def _fault(dice: random.Random, table: Table) -> Fault:
 def _parcels(dice: random.Random, jobs: int, lasts_s: float) -> tuple[Parcel, ...]:
     parcels, n = [], 0
     while n < jobs:
-        size = min(jobs - n, dice.choice((1, 1, 1, 1, dice.randint(5, 40))))
+        size = min(jobs - n, dice.choice((1, 1, dice.randint(5, 40))))
         works = tuple(_work(dice, number, alone=size == 1) for number in range(n, n + size))
         parcels.append(Parcel(round(dice.uniform(0, lasts_s), 3), works))
         n += size
@@ -149,12 +149,12 @@ def _parcels(dice: random.Random, jobs: int, lasts_s: float) -> tuple[Parcel, ..
 def _work(dice: random.Random, n: int, *, alone: bool) -> Work:
     delay_s = round(dice.uniform(0.05, 2.0), 3) if dice.random() < 0.1 else 0.0
     cancel_s = round(dice.uniform(0.0, 1.0), 3) if dice.random() < 0.08 else None
-    task, more = _task(dice) if alone else ("quick", {})
+    task, more = _task(dice) if alone or dice.random() < 0.06 else ("quick", {})
     return Work(n, task, {"n": n} | more, delay_s, cancel_s, again=dice.random() < 0.1)
 
 
 def _task(dice: random.Random) -> tuple[str, dict[str, Any]]:
-    match dice.choices(("quick", "busy", "long", "talking", "failing"), (4, 8, 1, 2, 2))[0]:
+    match dice.choices(("quick", "busy", "long", "talking", "failing"), (8, 8, 1, 3, 3))[0]:
         case "busy":
             return "busy", {"seconds": round(dice.uniform(0.01, 0.2), 3)}
         case "long":
