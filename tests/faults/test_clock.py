@@ -32,7 +32,7 @@ class Crew:
         self._running: dict[str, list[Claim]] = {name: [] for name in WORKERS}
 
     async def step(self) -> None:
-        """Whatever a worker does next; what it was told that it has lost, it may try to settle all the same."""
+        """Whatever a worker does next; it may try to settle even what it was told that it has lost."""
         name = self._dice.choice(WORKERS)
         mine = self._running[name]
         match self._dice.randrange(4):

@@ -1,4 +1,4 @@
-"""The disk fills up: submissions are refused with a clear 503, and the node is well again when there is space."""
+"""The disk fills up: submissions are refused with a clear 503, and with space again all is well again."""
 
 import contextlib
 from collections.abc import Iterator
@@ -90,7 +90,7 @@ async def test_a_full_disk_under_sqlite(disk, tmp_path):
 
 
 async def test_a_full_disk_under_the_append_only_file_of_redis(disk, tmp_path):
-    """With ``everysec`` Redis refuses to write; with ``always`` it would end, as a service manager would see."""
+    """With ``everysec`` Redis refuses to write; with ``always`` it would end."""
     with RedisServer(disk, redis_program()) as server:
         options = {"broker_url": server.url(), "broker_timeout": "1s"}
         api, worker = (Node(tmp_path, role, **options) for role in ("api", "worker"))

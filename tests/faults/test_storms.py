@@ -1,6 +1,7 @@
-"""Real deployments under faults drawn from a seed: nothing is lost, nothing is done twice, and it recovers in seconds.
+"""Real deployments under faults drawn from a seed: nothing is lost or done twice, and all goes on in seconds.
 
-``make faults SEED=… ROUNDS=…`` runs more of the same. A failure prints its plan; the seed alone makes it again.
+``make faults SEED=… ROUNDS=…`` runs more of the same. A failure prints its plan; the seed alone makes it
+again.
 """
 
 import pytest

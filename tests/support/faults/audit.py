@@ -1,4 +1,4 @@
-"""What became of every job, from four witnesses: the clients, the broker, its feed, and the attempts themselves."""
+"""What became of every job, from four witnesses: clients, broker, feed, and the attempts themselves."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable

@@ -11,7 +11,8 @@ CHUNK = 65_536
 class Cable:
     """``async with Cable(server.port) as cable``: who talks to ``cable.port`` talks to that port.
 
-    What is held up is not lost: it arrives when the cable is mended, as it does on a network that stood still.
+    What is held up is not lost: it arrives when the cable is mended, as it does on a network that stood
+    still.
     """
 
     def __init__(self, target: int) -> None:

@@ -1,4 +1,4 @@
-"""The deployment that a fault run makes suffer: a broker's server, API nodes, workers, and who restarts them."""
+"""What a fault run makes suffer: a broker's server, API nodes, workers, and who restarts them."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
+from prometheus_client import CollectorRegistry
 
 from penstock.app.broker import make_broker
 from penstock.ports import Broker
 from penstock.settings import Settings
-from prometheus_client import CollectorRegistry
 from support.faults.cable import Cable
 from support.faults.plan import Plan
 from support.node import Node
@@ -117,10 +117,10 @@ class Deployment:
 
     async def stop(self) -> list[str]:
         """SIGTERM to every node; tells what did not end well or was left behind."""
-        wrong = []
-        for node in reversed(list(self.every_node)):
-            if status := await asyncio.to_thread(node.stop, END_S):
-                wrong.append(f"{node.name} ended with {status}")
+        ended = [
+            (node, await asyncio.to_thread(node.stop, END_S)) for node in reversed(list(self.every_node))
+        ]
+        wrong = [f"{node.name} ended with {status}" for node, status in ended if status]
         return wrong + [f"orphan: {process}" for process in self.processes()]
 
     def processes(self) -> list[psutil.Process]:

@@ -1,4 +1,4 @@
-"""Carries out the faults of a plan, one lane after its own clock, and notes when each began and was repaired."""
+"""Carries out the faults of a plan, each lane in its own time, and notes when each began and was repaired."""
 
 import asyncio
 import contextlib

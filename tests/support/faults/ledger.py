@@ -12,12 +12,13 @@ WORST_RECOVERY_S = 10.0
 class Ledger:
     """Jobs, executions and faults of one run or several.
 
-    ``attempted`` jobs were handed to clients, ``accepted`` ones were answered with an id. Of these, ``succeeded``,
-    ``failed`` and ``cancelled`` ended as somebody asked for; ``lost`` ones are unknown, unfinished, or ended as
-    nobody asked for; ``duplicated`` ones ended twice, or exist twice. ``repeated`` counts executions beyond those
-    that a job needs. ``unanswered`` counts requests that had to be made again. Recovery is in seconds from the
-    repair of a fault until the last of the ``recovered`` jobs and requests that it had hit went on; ``worst`` says
-    which that was. ``missed`` faults were planned and found no victim.
+    ``attempted`` jobs were handed to clients, ``accepted`` ones were answered with an id. Of these,
+    ``succeeded``, ``failed`` and ``cancelled`` ended as somebody asked for; ``lost`` ones are unknown,
+    unfinished, or ended as nobody asked for; ``duplicated`` ones ended twice, or exist twice. ``repeated``
+    counts executions beyond those that a job needs. ``unanswered`` counts requests that had to be made again.
+    Recovery is in seconds from the repair of a fault until the last of the ``recovered`` jobs and requests
+    that it had hit went on; ``worst`` says which that was. ``missed`` faults were planned and found no
+    victim.
     """
 
     runs: int = 0

@@ -23,7 +23,8 @@ LOG_TAIL = 4_000
 async def suffer(plan: Plan, folder: Path, disk: Path | None = None) -> Ledger:
     """Carry out a plan on a new deployment in this folder, and count.
 
-    What is not as it should be is in the ledger's anomalies: nothing is raised for it, so that runs can be summed.
+    What is not as it should be is in the ledger's anomalies: nothing is raised for it, so that runs can be
+    summed.
     """
     began = time.monotonic()
     deployment = Deployment(plan, folder, disk)

@@ -1,7 +1,7 @@
 """What the jobs of a fault run do; nodes load this module by its path.
 
-Each attempt that begins leaves a line in the file PENSTOCK_FAULT_WITNESS: the job's number and the process. That is
-a witness of what was executed which no broker can doctor.
+Each attempt that begins leaves a line in the file PENSTOCK_FAULT_WITNESS: the job's number and the process.
+That is a witness of what was executed which no broker can doctor.
 """
 
 import os

@@ -1,10 +1,10 @@
-"""Lets a test kill or stop a node at a named step of its work. Python imports this by itself where it is on the path.
+"""Lets a test kill or stop a node at a named step of its work. Python imports it by itself from its path.
 
 The product knows nothing of it: only nodes that a fault run starts have this folder on their PYTHONPATH and
-PENSTOCK_FAULT_POINT in their environment. That names a file, the trap. When it holds ``after-claim kill``, the
-node's broker is about to return from a claim that gave it jobs, and the trap is sprung: the file is renamed, and the
-process sends itself SIGKILL (or with ``stop`` SIGSTOP). So an answer may be in the store and unheard, or an outcome
-known and unsettled, every time and not once in a thousand kills at random.
+PENSTOCK_FAULT_POINT in their environment. That names a file, the trap. When it holds ``after-claim kill``,
+the node's broker is about to return from a claim that gave it jobs, and the trap is sprung: the file is
+renamed, and the process sends itself SIGKILL (or with ``stop`` SIGSTOP). So an answer may be in the store and
+unheard, or an outcome known and unsettled, every time and not once in a thousand kills at random.
 """
 
 import contextlib

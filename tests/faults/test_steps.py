@@ -1,0 +1,35 @@
+"""Death at every named step of a worker's and an API's work, one after the other under a steady load."""
+
+from dataclasses import replace
+
+import pytest
+
+from support.faults.plan import STEPS, Fault, Parcel, Plan, Store, Work, draw
+from support.faults.run import suffer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+EVERY_S = 0.1
+LASTS_S = 24.0
+DEATHS = tuple(Fault(0.1, "trap-kill", part, step=step) for part, steps in STEPS.items() for step in steps)
+
+
+def steady(store: Store) -> Plan:
+    """One of each, a job every tenth of a second, every third cancelled, and a death at each step."""
+    works = [
+        Work(n, "busy", {"n": n, "seconds": 0.05}, cancel_after_s=0.02 if n % 3 == 0 else None)
+        for n in range(int(LASTS_S / EVERY_S))
+    ]
+    parcels = tuple(Parcel(work.n * EVERY_S, (work,)) for work in works)
+    return replace(
+        draw(0, store), workers=1, apis=1, slots=2, lease_ms=2_000, lanes=(DEATHS,), parcels=parcels
+    )
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+async def test_death_at_every_step_loses_and_doubles_nothing(store, tmp_path):
+    ledger = await suffer(steady(store), tmp_path)
+    print(ledger.as_table())  # noqa: T201 - pytest keeps it for a failure
+    assert ledger.kept_its_promises, ledger.anomalies
+    assert ledger.faults == {str(death): 1 for death in DEATHS}, "every trap was stepped into"
+    assert ledger.unanswered, "the deaths of the API were noticed"
