@@ -10,6 +10,8 @@ from support.faults.run import suffer
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 EVERY_S = 0.1
+"""With jobs of 0.14 s on two slots there is always one that runs, so that no renewal is about nothing."""
+
 LASTS_S = 24.0
 DEATHS = tuple(Fault(0.1, "trap-kill", part, step=step) for part, steps in STEPS.items() for step in steps)
 
@@ -17,7 +19,7 @@ DEATHS = tuple(Fault(0.1, "trap-kill", part, step=step) for part, steps in STEPS
 def steady(store: Store) -> Plan:
     """One of each, a job every tenth of a second, every third cancelled, and a death at each step."""
     works = [
-        Work(n, "busy", {"n": n, "seconds": 0.05}, cancel_after_s=0.02 if n % 3 == 0 else None)
+        Work(n, "busy", {"n": n, "seconds": 0.14}, cancel_after_s=0.05 if n % 3 == 0 else None)
         for n in range(int(LASTS_S / EVERY_S))
     ]
     parcels = tuple(Parcel(work.n * EVERY_S, (work,)) for work in works)

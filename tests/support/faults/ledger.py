@@ -61,11 +61,12 @@ class Ledger:
         return json.dumps(vars(self) | {"kept_its_promises": self.kept_its_promises}, indent=2)
 
     def as_table(self) -> str:
-        """A line per figure, then the faults, then what is wrong."""
-        figures = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
-        lines = [
-            f"{name:<18}{value:>12,.2f}" if isinstance(value, float) else f"{name:<18}{value:>12,}"
-            for name, value in figures.items()
-        ]
-        lines += [f"  {kind:<28}{count:>6}" for kind, count in sorted(self.faults.items())]
+        """A line per figure, then the faults, then the slowest recovery and what is wrong."""
+        lines = [_line(name, value) for name, value in vars(self).items() if isinstance(value, int | float)]
+        lines += [f"  {kind:<32}{count:>6}" for kind, count in sorted(self.faults.items())]
+        lines += [f"slowest: {self.worst}"] if self.worst else []
         return "\n".join([*lines, *(f"ANOMALY {anomaly}" for anomaly in self.anomalies)])
+
+
+def _line(name: str, value: float) -> str:
+    return f"{name:<22}{value:>16,.2f}" if isinstance(value, float) else f"{name:<22}{value:>16,}"
