@@ -131,9 +131,15 @@ def _fault(dice: random.Random, table: Table) -> Fault:
         kind=kind,
         part=part,
         where=dice.randrange(60),
-        for_s=round(dice.choice((dice.uniform(0, 0.5), dice.uniform(0.5, 4.0))), 3),
+        for_s=_duration(dice, outlasts=part == "worker" and "kill" not in kind),
         step=dice.choice(STEPS[part]) if kind.startswith("trap") else "",
     )
+
+
+def _duration(dice: random.Random, *, outlasts: bool) -> float:
+    """Short or long; what silences a living worker sometimes outlasts its lease, so that it wakes up late."""
+    longest = (3.5, 5.5) if outlasts else (0.5, 4.0)
+    return round(dice.uniform(*dice.choice(((0, 0.5), (0.5, 2.0), longest))), 3)
 
 
 def _parcels(dice: random.Random, jobs: int, lasts_s: float) -> tuple[Parcel, ...]:
