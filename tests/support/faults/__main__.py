@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import shutil
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from support.faults.ledger import Ledger
@@ -20,7 +22,12 @@ def main() -> int:
     total = Ledger()
     for number in range(asked.rounds):
         store = asked.store or STORES[number % len(STORES)]
-        total += _round(draw(asked.seed + number, store, asked.jobs, asked.faults, narrow=can_mount()))
+        plan = draw(asked.seed + number, store, asked.jobs, asked.faults, narrow=can_mount())
+        again = (
+            f'SEED={plan.seed} ROUNDS=1 ARGS="--store {store} --jobs {asked.jobs} --faults {asked.faults}"'
+        )
+        print(f"\nmake faults {again}\n{plan}", flush=True)
+        total += _round(plan)
     print(f"\nsum of {asked.rounds} rounds from seed {asked.seed}\n{total.as_table()}")
     if asked.json:
         asked.json.write_text(total.as_json())
@@ -28,11 +35,24 @@ def main() -> int:
 
 
 def _round(plan: Plan) -> Ledger:
-    print(f"\n{plan}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="penstock-faults-") as name, small_disk() as disk:
-        ledger = asyncio.run(suffer(plan, Path(name), disk if plan.store == "sqlite" else None))
+    """The folder with the logs of its nodes stays if a promise was broken."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-faults-"))
+    with small_disk() as disk:
+        ledger = _suffered(plan, folder, disk if plan.store == "sqlite" else None)
     print(ledger.as_table(), flush=True)
+    if ledger.kept_its_promises:
+        shutil.rmtree(folder)
+    else:
+        print(f"logs: {folder}", flush=True)
     return ledger
+
+
+def _suffered(plan: Plan, folder: Path, disk: Path | None) -> Ledger:
+    try:
+        return asyncio.run(suffer(plan, folder, disk))
+    except Exception as broken:  # noqa: BLE001 - the rounds to come and their sum are still wanted
+        traceback.print_exc()
+        return Ledger(runs=1, attempted=len(plan.works), anomalies=[f"the round broke off: {broken!r}"])
 
 
 def _arguments() -> argparse.Namespace:

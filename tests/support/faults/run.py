@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from penstock.core.errors import PenstockError
@@ -17,7 +18,6 @@ from support.wait import eventually
 
 SETTLED_S = 60.0
 QUIET_S = 20.0
-LOG_TAIL = 4_000
 
 
 async def suffer(plan: Plan, folder: Path, disk: Path | None = None) -> Ledger:
@@ -71,7 +71,8 @@ async def _quiet(deployment: Deployment) -> list[str]:
     return wrong
 
 
-async def _or_say(condition, within, what):
+async def _or_say(condition: Callable[[], Awaitable[bool]], within: float, what: str) -> list[str]:
+    """Nothing if it comes true in time, else what is wrong."""
     with contextlib.suppress(AssertionError):
         await eventually(condition, within)
         return []
