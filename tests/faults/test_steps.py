@@ -1,5 +1,6 @@
 """Hit at every named step of a worker's and an API's work, one after the other under a steady load."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -16,9 +17,13 @@ LASTS_S = 24.0
 LEASE_MS = 2_000
 DEATHS = tuple(Fault(0.1, "trap-kill", part, step=step) for part, steps in STEPS.items() for step in steps)
 SLEEPS = tuple(
-    Fault(0.1, "trap-stop", "worker", where=n, for_s=4.0, step=step) for n, step in enumerate(STEPS["worker"])
+    Fault(0.1, "trap-stop", "worker", where=n, for_s=4.0, step=step)
+    for n, step in enumerate((*STEPS["worker"], "before-settle"))
 )
-"""Each outlasts the lease, so that a worker wakes up with jobs and outcomes that another has taken over."""
+"""Each outlasts the lease, so that a worker wakes up with jobs and outcomes that another has taken over.
+
+Now and then one falls asleep while it writes to a SQLite file, and nobody can; therefore one step comes twice.
+"""
 
 
 def steady(store: Store, workers: int, faults: tuple[Fault, ...]) -> Plan:
@@ -39,7 +44,7 @@ async def test_death_at_every_step_loses_and_doubles_nothing(store, tmp_path):
     ledger = await suffer(steady(store, 1, DEATHS), tmp_path)
     print(ledger.as_table())  # noqa: T201 - pytest keeps it for a failure
     assert ledger.kept_its_promises, ledger.anomalies
-    assert ledger.faults == {str(death): 1 for death in DEATHS}, "every trap was stepped into"
+    assert ledger.faults == Counter(map(str, DEATHS)), "every trap was stepped into"
     assert ledger.unanswered, "the deaths of the API were noticed"
 
 
@@ -48,5 +53,5 @@ async def test_a_worker_that_sleeps_at_any_step_past_its_lease_changes_nothing(s
     ledger = await suffer(steady(store, 2, SLEEPS), tmp_path)
     print(ledger.as_table())  # noqa: T201
     assert ledger.kept_its_promises, ledger.anomalies
-    assert ledger.faults == {str(sleep): 1 for sleep in SLEEPS}, "every trap was stepped into"
+    assert ledger.faults == Counter(map(str, SLEEPS)), "every trap was stepped into"
     assert "outcome refused" in "".join(log.read_text() for log in tmp_path.glob("worker-*.log"))
