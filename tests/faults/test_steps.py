@@ -22,7 +22,7 @@ SLEEPS = tuple(
 )
 """Each outlasts the lease, so that a worker wakes up with jobs and outcomes that another has taken over.
 
-Now and then one falls asleep while it writes to a SQLite file, and nobody can; therefore one step comes twice.
+Now and then one falls asleep while it writes to a SQLite file, and nobody can; so one step comes twice.
 """
 
 
