@@ -54,7 +54,8 @@ class Ledger(msgspec.Struct, frozen=True):
     ``lost``: accepted, but never processed (no line, or no such job, or not ended in time).
     ``duplicated``: lines beyond the first of a message. ``re_executed``: jobs that were started more
     than once, which is allowed. ``done_unasked``: processed although the sender got no clear answer.
-    ``foreign_lines``: lines of the file that are no message of this run.
+    ``foreign_lines``: lines of the file that are no message of this run. ``worst_recovery_s``: the
+    longest of the recoveries.
     """
 
     attempted: int
@@ -107,7 +108,7 @@ def count(
         statuses=dict(sorted(Counter(str(each.status) if each.status else "none" for each in sent).items())),
         shares=dict(sorted(Counter(job.handled_by for job in views if job.handled_by).items())),
         recoveries=recoveries,
-        worst_recovery_s=max((each.first_start_s for each in recoveries if each.first_start_s), default=None),
+        worst_recovery_s=max(filter(None, map(_last_s, recoveries)), default=None),
         answer_ms=spread([each.seconds * 1000 for each in sent if each.status]),
         done_ms=spread(list(_lifetimes_ms(views))),
         messages_per_s=round(len(views) / seconds, 1) if seconds else 0.0,
@@ -131,6 +132,10 @@ def _recovery(broken: Disturbance, end: float, jobs: Iterable[JobView]) -> Recov
         first_start_s=min((round(after, 3) for after, _ in later), default=None),
         interrupted_s=max((round(after, 3) for after, again in later if again), default=None),
     )
+
+
+def _last_s(found: Recovery) -> float | None:
+    return found.interrupted_s or found.first_start_s
 
 
 def _lifetimes_ms(jobs: Iterable[JobView]) -> Iterable[float]:

@@ -1,7 +1,9 @@
 """Sends messages, a number of them at a time, and notes what was answered to each."""
 
 import asyncio
+import ssl
 import time
+from collections import Counter
 
 import httpx
 
@@ -25,14 +27,29 @@ class Sender:
         self._task = task
         self._queue = queue
         self._board = board
-        self._parallel = parallel
         self._next = 0
-        limits = httpx.Limits(max_connections=parallel, max_keepalive_connections=parallel)
-        self._client = httpx.AsyncClient(base_url=url, timeout=ANSWER_S, limits=limits, trust_env=False)
+        # One for each, because a pool shared by a hundred senders is the slowest part of the run.
+        context = ssl.create_default_context()
+        self._clients = [
+            httpx.AsyncClient(base_url=url, timeout=ANSWER_S, trust_env=False, verify=context)
+            for _ in range(parallel)
+        ]
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was to be sent so far has been answered."""
+        return len(self.sent) == self._next
+
+    @property
+    def told(self) -> str:
+        """How often each status was answered."""
+        counts = Counter(str(each.status or "no answer") for each in self.sent)
+        return ", ".join(f"{number} x {status}" for status, number in counts.items())
 
     async def close(self) -> None:
         """Hang up."""
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
     async def send(self, number: int) -> None:
         """Send so many more, and wait for the answers."""
@@ -40,26 +57,26 @@ class Sender:
         self._next += number
         left = iter(texts)
 
-        async def one_by_one() -> None:
+        async def one_by_one(client: httpx.AsyncClient) -> None:
             for text in left:
-                await self._send(text)
+                await self._send(client, text)
 
-        await asyncio.gather(*(one_by_one() for _ in range(min(self._parallel, number))))
+        await asyncio.gather(*map(one_by_one, self._clients))
 
-    async def _send(self, text: str) -> None:
+    async def _send(self, client: httpx.AsyncClient, text: str) -> None:
         self._board.attempted += 1
         began = time.monotonic()
-        status, job_id = await self._post(text)
+        status, job_id = await self._post(client, text)
         self.sent.append(Sent(text, status, time.monotonic() - began, job_id))
         self._board.accepted += job_id is not None
 
-    async def _post(self, text: str) -> tuple[int, str | None]:
+    async def _post(self, client: httpx.AsyncClient, text: str) -> tuple[int, str | None]:
         try:
             if self._task is None:
-                answer = await self._client.post("/enqueue", json={"message": text})
+                answer = await client.post("/enqueue", json={"message": text})
             else:
                 job = {"task": self._task, "params": {"message": text}, "queue": self._queue}
-                answer = await self._client.post("/jobs", json=job)
+                answer = await client.post("/jobs", json=job)
         except httpx.TransportError:
             return 0, None
         return answer.status_code, answer.json()["id"] if answer.is_success else None

@@ -135,6 +135,10 @@ class Stage:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.plan.limit_s
         while await self._dequeued() < number:
+            if self.sender.idle and self.sender.sent and self.board.accepted < number:
+                raise failed(
+                    f"only {self.board.accepted} were accepted, of {number} needed: {self.sender.told}"
+                )
             if loop.time() > deadline:
                 raise failed(f"{number} messages were not dequeued within {self.plan.limit_s:.0f} s")
             await asyncio.sleep(LOOK_S)
