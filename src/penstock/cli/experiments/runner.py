@@ -93,7 +93,9 @@ async def _run(name: str, trial: Trial, plan: Plan, aim: Aim, place: Path) -> Re
         await stage.drained()
         lines = stage.lines.read() if stage.lines else None
     ledger = count(stage.sender.sent, jobs, lines, stage.disturbances, took.total_seconds())
-    promises = [*of_every_run(ledger), *trial.promises(ledger, plan)]
+    promises = of_every_run(ledger)
+    if aim.mode is Mode.AT_LEAST_ONCE:
+        promises += trial.promises(ledger, plan)
     judged = promises, judge(ledger, promises, aim.mode)
     settings = report.settings(plan, aim, store.shown if store else None)
     return report.make(

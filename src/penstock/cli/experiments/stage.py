@@ -21,6 +21,7 @@ from penstock.core.submission import JobView
 QUEUE = "messages"
 ASK_S = 30.0
 LOOK_S = 0.02
+DRAIN = "5s"  # at the end nothing runs; and if we are killed, the workers should not stay for long
 TURN_S = 5.0
 """How long one question for a job waits for its end."""
 
@@ -109,6 +110,7 @@ class Stage:
             "PENSTOCK_SLOTS": str(self.plan.slots),
             "PENSTOCK_QUEUES": f"default,{QUEUE}",
             "PENSTOCK_LOG_FORMAT": "json",
+            "PENSTOCK_DRAIN": DRAIN,
             "QUEUE_NAME": QUEUE,
             "OUTPUT_PATH": str(output),
             "PROCESSING_DELAY_MS": str(self.plan.delay_ms),
