@@ -7,9 +7,11 @@ import signal
 import time
 
 import httpx
+import psutil
 import pytest
 
 from penstock.tasks.messages.line import read
+from support.node import Node
 from support.redis_server import RedisServer
 from support.wait import until
 
@@ -179,17 +181,32 @@ def test_a_restart_of_everything_loses_nothing(make_node, path, broker, monkeypa
     assert_each_once(path, messages)
 
 
-def test_names_of_the_older_program(make_node, path, broker, monkeypatch):
-    """QUEUE_NAME for the route and the worker, HTTP_ADDR for the address, the messages' text in the log."""
+@pytest.fixture
+def old_node(tmp_path, monkeypatch):
+    """A node that is told its address and queue by the names of the older program alone."""
+    node = Node(tmp_path, queues="default")
     monkeypatch.setenv("QUEUE_NAME", "mail")
-    node = make_node(queues="default", **broker)
-    node.kill()
     monkeypatch.setenv("HTTP_ADDR", f":{node.port}")
-    old = make_node(node="old", queues="default", port=node.port, log_format="json", **broker)
-    told = httpx.post(f"{old.url}/enqueue", content="hello").json()
+    node.environment |= {name: os.environ[name] for name in ("QUEUE_NAME", "HTTP_ADDR")}
+    del node.environment["PENSTOCK_PORT"]
+    yield node.start()
+    node.kill()
+
+
+def test_names_of_the_older_program(path, old_node):
+    told = httpx.post(f"{old_node.url}/enqueue", content="hello").json()
     assert told["queue"] == "mail"
-    ended(old, [told["id"]])
+    ended(old_node, [told["id"]])
     assert lines(path) == ["hello"]
+    sockets = psutil.Process(old_node.pid("api")).net_connections("tcp")
+    assert {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+
+
+def test_an_address_for_everybody_is_refused_in_the_older_name_too(make_node, monkeypatch):
+    monkeypatch.setenv("HTTP_ADDR", "0.0.0.0:8080")
+    api = make_node("api", wait=False)
+    assert api.wait() == 2
+    assert "0.0.0.0 can be reached from other machines" in api.log
 
 
 def test_the_text_is_logged_by_the_worker_alone_and_only_on_demand(make_node, path):

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.tasks.messages.line import now, read, written
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "message-pipeline.md"
 AT = "2026-01-31T12:00:09.736123456Z"
 texts = st.text(st.characters(exclude_categories=())) | st.text("\\\n\t\r\x0b\x0c\x85\u2028nu0 \ud800")
 
@@ -24,6 +26,14 @@ def test_it_is_one_line_with_one_tab_for_every_reader(message):
     assert line.splitlines() == [line]
     assert line.count("\t") == 1
     assert line.encode().decode() == line
+
+
+@given(texts)
+def test_the_guide_tells_how_to_read_it(message):
+    (code,) = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
+    names = {}
+    exec(code, names)
+    assert names["message_of"](written(AT, message) + "\n") == message
 
 
 @given(st.lists(texts), st.lists(texts))

@@ -1,6 +1,8 @@
 """The task `message` called as a function: what it writes, says, and makes of the environment."""
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,9 @@ from penstock import PenstockError, Progress
 from penstock.tasks.messages import message
 from penstock.tasks.messages.line import read
 from penstock.tasks.messages.output import CannotWriteError
+from penstock.tasks.messages.task import DEFAULT_PATH
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +95,14 @@ def test_its_declaration():
     assert message.parse({"message": "a"}) == b'{"message":"a"}'
     with pytest.raises(PenstockError, match=r"params\.message"):
         message.parse({"message": ""})
+
+
+def test_the_guide_names_every_variable_that_the_task_reads(monkeypatch):
+    guide = (ROOT / "docs" / "guides" / "message-pipeline.md").read_text()
+    source = (ROOT / "src" / "penstock" / "tasks" / "messages" / "task.py").read_text()
+    read_there = set(re.findall(r'environ\.get\("(\w+)"', source))
+    documented = set(re.findall(r"^\| `(\w+)` \|", guide, re.MULTILINE))
+    assert documented == read_there | {"HTTP_ADDR"}
+    assert f"| `OUTPUT_PATH` | `{DEFAULT_PATH}` |" in guide
+    settings = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    assert all(f"| `{name}` |" in settings for name in read_there)
