@@ -138,9 +138,10 @@ def test_a_users_redis_is_left_as_it_was(desk):
     server.ask("SET", mark, "here")
     try:
         before = set(server.ask("KEYS", "*"))
-        assert ledger(desk, "slam-api", "-n", 20, "--broker", server.url())["lost"] == 0
+        assert ledger(desk, "slam-api", "-n", 20, "--broker", server.url("mine"))["lost"] == 0
         assert {key for key in server.ask("KEYS", "*") if "penstock-experiment" in key} == set()
         assert before <= set(server.ask("KEYS", "*"))
+        assert server.ask("KEYS", "{mine}*") == [], "it did not work in the user's namespace"
     finally:
         server.ask("DEL", mark)
 

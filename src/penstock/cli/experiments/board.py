@@ -47,7 +47,7 @@ class Board:
         self.accepted = 0
         self.ended = 0
         self.lines: Lines | None = None
-        self._began = time.monotonic()
+        self._began = self._sending_since = time.monotonic()
         self._phase = "starting"
 
     def say(self, phase: str) -> None:
@@ -60,29 +60,32 @@ class Board:
         """By column, as they are shown."""
         texts = self.lines.read() if self.lines else Counter[str]()
         done = len(texts) if self.lines else self.ended
-        elapsed = time.monotonic() - self._began
+        now = time.monotonic()
+        if not self.attempted:
+            self._sending_since = now  # the start of processes is no part of the rate
+        elapsed, sending_s = now - self._began, now - self._sending_since
         return {
             "attempted": f"{self.attempted}/{self.messages}",
             "accepted": str(self.accepted),
             "done": str(done),
             "open": str(max(0, self.accepted - done)),
             "duplicated": str(texts.total() - len(texts)),
-            "rate": f"{done / elapsed:.1f}/s" if elapsed else "-",
+            "rate": f"{done / sending_s:.1f}/s" if sending_s else "-",
             "elapsed": f"{elapsed:.1f} s",
-            "": self._phase,
         }
 
     def _table(self) -> Table:
-        table = Table(title=self.name, title_justify="left", box=None, pad_edge=False)
+        title = f"{self.name}: {self._phase}"
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         figures = self.figures()
         for column in figures:
-            table.add_column(column, justify="left" if not column else "right")
+            table.add_column(column, justify="right", no_wrap=True)
         table.add_row(*map(show.escape, figures.values()))
         return table
 
     def _print(self) -> None:
-        told = "  ".join(f"{name} {value}".strip() for name, value in self.figures().items())
-        show.errors.print(f"{self.name}: {show.escape(told)}", soft_wrap=True)
+        told = "  ".join(f"{name} {value}" for name, value in self.figures().items())
+        show.errors.print(f"{self.name}: {show.escape(told)}  {self._phase}", soft_wrap=True)
 
     @contextlib.asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:

@@ -158,7 +158,7 @@ class UsersServer:
     outage_kind = "-"
 
     def __init__(self, url: str, namespace: str) -> None:
-        self.url = url
+        self.url = _within(url, namespace)
         self.shown = without_password(url)
         self._namespace = namespace
 
@@ -178,6 +178,13 @@ class UsersServer:
     async def end(self) -> None:
         """Delete the namespace."""
         await delete_namespace(self.url, self._namespace)
+
+
+def _within(url: str, namespace: str) -> str:
+    """The URL with this namespace, whichever it named: an experiment never works among the user's jobs."""
+    before, _, options = url.partition("?")
+    others = [each for each in options.split("&") if each and not each.startswith("namespace=")]
+    return f"{before}?{'&'.join([*others, f'namespace={namespace}'])}"
 
 
 def _unused_port() -> int:

@@ -79,4 +79,12 @@ class Sender:
                 answer = await client.post("/jobs", json=job)
         except httpx.TransportError:
             return 0, None
-        return answer.status_code, answer.json()["id"] if answer.is_success else None
+        return answer.status_code, _job_id(answer) if answer.is_success else None
+
+
+def _job_id(answer: httpx.Response) -> str | None:
+    """None if whoever answers there is no Penstock."""
+    try:
+        return str(answer.json()["id"])
+    except (ValueError, LookupError, TypeError):
+        return None

@@ -22,6 +22,7 @@ QUEUE = "messages"
 ASK_S = 30.0
 LOOK_S = 0.02
 DRAIN = "5s"  # at the end nothing runs; and if we are killed, the workers should not stay for long
+PAUSE_S = 0.1
 TURN_S = 5.0
 """How long one question for a job waits for its end."""
 
@@ -146,10 +147,20 @@ class Stage:
             await asyncio.sleep(LOOK_S)
 
     async def _dequeued(self) -> int:
-        answer = await self._client.get("/stats")
-        answer.raise_for_status()
-        states: Mapping[str, int] = answer.json()["states"]
+        answer = await self._ask("/stats")
+        states: Mapping[str, int] = answer.json()["states"] if answer else {}
         return sum(number for state, number in states.items() if state not in {"queued", "scheduled"})
+
+    async def _ask(self, path: str, **params: str) -> httpx.Response | None:
+        """The answer, None while there is none: what is asked for may just have been broken."""
+        try:
+            answer = await self._client.get(path, params=params)
+        except httpx.TransportError:
+            answer = None
+        if answer is None or answer.is_server_error:
+            await asyncio.sleep(PAUSE_S)
+            return None
+        return answer
 
     @contextlib.asynccontextmanager
     async def disturbed(self, what: str) -> AsyncIterator[None]:
@@ -176,16 +187,11 @@ class Stage:
     async def _ended(self, job_id: str, deadline: float) -> JobView | None:
         while True:
             left = max(0.0, deadline - time.monotonic())
-            job = await self._look(job_id, min(TURN_S, left))
-            if job is None or job.final or not left:
+            answer = await self._ask(f"/jobs/{job_id}", wait=f"{min(TURN_S, left):.3f}")
+            known = answer is not None and answer.is_success
+            job = JobView.model_validate_json(answer.content) if answer and known else None
+            if not left or (answer is not None and (job is None or job.final)):
                 return job
-
-    async def _look(self, job_id: str, wait_s: float) -> JobView | None:
-        answer = await self._client.get(f"/jobs/{job_id}", params={"wait": f"{wait_s:.3f}"})
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return None
-        answer.raise_for_status()
-        return JobView.model_validate_json(answer.content)
 
     async def drained(self) -> None:
         """Stop the workers in order, so that nothing is written any more."""
