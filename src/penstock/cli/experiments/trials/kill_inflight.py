@@ -27,5 +27,4 @@ async def run(stage: Stage) -> None:
 def promises(ledger: Ledger, plan: Plan) -> list[Promise]:
     """Beside what every run promises: the kill hit something, and work went on."""
     del plan
-    hit = Promise("the kill interrupted jobs", ledger.re_executed > 0, f"{ledger.re_executed} re-executed")
-    return [hit, common.recovered(ledger)]
+    return [common.interrupted(ledger), common.recovered(ledger)]

@@ -39,6 +39,9 @@ def _shares(messages: int, rounds: int) -> list[int]:
 
 
 def promises(ledger: Ledger, plan: Plan) -> list[Promise]:
-    """Jobs were taken again after every outage."""
-    del plan
-    return [common.recovered(ledger)]
+    """The outages were felt by those who sent during them, and jobs were taken again after each."""
+    # Beyond the time that a broker call may take, 5 s, the answer is 503.
+    expected_ms = min(plan.outage_s, 4.0) * 800
+    longest_ms = ledger.answer_ms.max if ledger.answer_ms else 0.0
+    felt = Promise("the outages were felt", longest_ms >= expected_ms, f"an answer took {longest_ms} ms")
+    return [felt, common.recovered(ledger)]

@@ -28,4 +28,4 @@ async def run(stage: Stage) -> None:
 def promises(ledger: Ledger, plan: Plan) -> list[Promise]:
     """Work went on, and there was some left to go on with."""
     del plan
-    return [common.recovered(ledger)]
+    return [common.interrupted(ledger), common.recovered(ledger)]
