@@ -13,6 +13,7 @@ import msgspec
 from penstock.core.attempt import FromChild, Run
 from penstock.core.job import Job, JobProgress, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.past import Attempt
 
 
 class Admission(StrEnum):
@@ -80,11 +81,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs to list, newest first. ``before`` is the id of the last job of the previous page."""
+    """Which jobs to list, newest first. ``before`` is the id of the last job of the previous page.
+
+    ``code`` is that of the job's error. ``ended_after`` and ``ended_before`` (UTC milliseconds) bound the
+    time at which it ended; the first is included, the second is not.
+    """
 
     state: State | None = None
     task: str | None = None
     queue: str | None = None
+    code: str | None = None
+    ended_after: int | None = None
+    ended_before: int | None = None
     before: str | None = None
     limit: int = 50
 
@@ -184,6 +192,10 @@ class Broker(Protocol):
         """Failed and cancelled jobs are queued anew with all attempts; others stay as they are."""
         ...
 
+    async def purge(self, job_ids: Sequence[str]) -> list[bool]:
+        """Forget final jobs and all that belongs to them; False for any other, which stays as it is."""
+        ...
+
     async def pause(self, queue: str) -> None:
         """Give out no more jobs of this queue; running ones go on, submissions are kept."""
         ...
@@ -209,6 +221,17 @@ class Broker(Protocol):
 
     async def get(self, job_ids: Sequence[str]) -> list[Job | None]:
         """Jobs as they stand, None for an unknown id."""
+        ...
+
+    async def wait(self, job_id: str, wait_s: float) -> Job | None:
+        """The job when it has ended, or as it stands after ``wait_s``; None for an unknown id.
+
+        Waits for a signal, without polling; any number of callers may wait for one job.
+        """
+        ...
+
+    async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
+        """The attempts of each job that are over, oldest first; see `core.past`. Empty for an unknown id."""
         ...
 
     async def find(self, query: JobQuery) -> list[Job]:
@@ -273,6 +296,10 @@ class Child(Protocol):
 
     def rss(self) -> int:
         """Resident memory in bytes now, 0 if it has ended."""
+        ...
+
+    def cpu_ms(self) -> float:
+        """CPU time it has used so far, and those of its own children that have ended; 0 if it has ended."""
         ...
 
 

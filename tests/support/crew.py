@@ -76,7 +76,6 @@ class Crew:
             self._upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._upkeep
-            await self.desk.close()
             await self.broker.close()
 
     @property

@@ -39,7 +39,7 @@ from penstock.core.errors import FailureCode, PenstockError
 from penstock.core.job import JobProgress
 from penstock.core.progress import DoNotRetry, JobCancelled, Progress, SoftTimeout
 from penstock.core.text import described, encodable
-from penstock.core.units import readable_size
+from penstock.core.units import readable_duration, readable_size
 from penstock.executors.answers import KeptAnswers
 from penstock.executors.frames import Frames, encode, frame
 from penstock.executors.system import ignore_interrupts, name_process, prefer_as_victim
@@ -61,6 +61,10 @@ def main(line: socket.socket, kept: KeptAnswers, catalog: Catalog) -> None:
     ignore_interrupts()
     prefer_as_victim()
     Runner(line, kept, catalog).serve()
+
+
+class _CpuSpent(SoftTimeout):
+    """To a task the same as any other end of its time; only the reason that is told differs."""
 
 
 class Runner:
@@ -88,6 +92,7 @@ class Runner:
         """The main thread's life."""
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGALRM, self._on_alarm)
+        signal.signal(signal.SIGPROF, self._on_cpu_spent)
         sys.stdout = _Lines(self._say, "stdout")
         sys.stderr = _Lines(self._say, "stderr")
         logging.basicConfig(level=logging.INFO, handlers=[_Logged(self._say)], force=True)
@@ -191,6 +196,8 @@ class Runner:
         finally:
             if run.timeout_ms is not None:
                 signal.setitimer(signal.ITIMER_REAL, 0)
+            if run.cpu_ms is not None:
+                signal.setitimer(signal.ITIMER_PROF, 0)
             self._cancelled.discard(run.token)
             sys.stdout.flush()
             sys.stderr.flush()
@@ -210,6 +217,8 @@ class Runner:
             self._interruptible = True
             if run.timeout_ms is not None:
                 signal.setitimer(signal.ITIMER_REAL, run.timeout_ms / 1000)
+            if run.cpu_ms is not None:
+                signal.setitimer(signal.ITIMER_PROF, run.cpu_ms / 1000)
             if run.token in self._cancelled:
                 raise JobCancelled
             return _bounded(task.run(run.params, self._progress(run) if task.reports else None))
@@ -232,6 +241,9 @@ class Runner:
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         self._interrupt(SoftTimeout())
+
+    def _on_cpu_spent(self, _number: int, _frame: FrameType | None) -> None:
+        self._interrupt(_CpuSpent())
 
     def _on_terminate(self, _number: int, _frame: FrameType | None) -> None:
         # A service manager may signal every process when it stops the worker; then work goes on, and
@@ -285,6 +297,9 @@ def _fault(run: Run, raised: BaseException, elapsed_us: int) -> Fault:
     match raised:
         case JobCancelled():
             code, message = FailureCode.CANCELLED, "cancelled on request"
+        case _CpuSpent():
+            spent = readable_duration(run.cpu_ms or 0)
+            code, message = FailureCode.TIMED_OUT, f"used more than {spent} of CPU time"
         case SoftTimeout():
             code, message = FailureCode.TIMED_OUT, f"took longer than {(run.timeout_ms or 0) / 1000:g} s"
         case MemoryError():

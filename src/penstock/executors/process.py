@@ -203,9 +203,9 @@ class ProcessChild(asyncio.Protocol):
         self._line: asyncio.Transport | None = None
         self._closed = asyncio.Event()
         self._alive = True
-        self._memory: psutil.Process | None = None
+        self._process: psutil.Process | None = None
         with contextlib.suppress(psutil.NoSuchProcess):
-            self._memory = psutil.Process(pid)
+            self._process = psutil.Process(pid)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of `asyncio.Protocol`."""
@@ -302,9 +302,17 @@ class ProcessChild(asyncio.Protocol):
     def rss(self) -> int:
         """See `Child.rss`."""
         try:
-            return self._memory.memory_info().rss if self._memory else 0
+            return self._process.memory_info().rss if self._process else 0
         except psutil.Error:
             return 0
+
+    def cpu_ms(self) -> float:
+        """See `Child.cpu_ms`."""
+        try:
+            times = self._process.cpu_times() if self._process else ()
+        except psutil.Error:
+            return 0.0
+        return 1000 * sum(times[:4])  # what comes after them is waiting
 
     def _write(self, message: Batch | CancelRun | Recall) -> None:
         if self._line is not None and not self._line.is_closing():

@@ -31,18 +31,19 @@ def died(how: Exit, memory_limit: int) -> Outcome:
     if how.status == -signal.SIGKILL and how.max_rss > memory_limit:
         grown = f"{readable_size(how.max_rss)} > limit {readable_size(memory_limit)}"
         return failed(FailureCode.OUT_OF_MEMORY, grown)
-    return failed(FailureCode.CRASHED, f"the process {_cause(how.status)}")
+    return failed(FailureCode.CRASHED, _cause(how.status))
 
 
 def failed(code: FailureCode, message: str) -> Failed:
-    """A failure that the supervisor states itself."""
-    return Failed(JobError(code, message))
+    """A failure that the supervisor states itself, of an attempt whose process ended with it."""
+    return Failed(JobError(code, message), crashed=True)
 
 
 def _cause(status: int) -> str:
     if status >= 0:
-        return f"exited with status {status} before the task returned"
+        return f"the process exited with status {status} before the task returned"
     try:
-        return f"was ended by {signal.Signals(-status).name}"
+        name = signal.Signals(-status).name
     except ValueError:
-        return f"was ended by signal {-status}"
+        return f"signal {-status}"
+    return f"{name} ({signal.strsignal(-status)})"

@@ -5,11 +5,13 @@ from typing import Any
 
 import msgspec
 
+from penstock.core import past
 from penstock.core.job import Job, JobError, JobProgress, JobSpec, State
 
 JOB_COLUMNS = (
-    "jobs.state, jobs.created_at, jobs.due_at, jobs.attempt, jobs.losses, jobs.token, jobs.worker,"
-    " jobs.cancel, jobs.started_at, jobs.finished_at, jobs.fraction, jobs.message, jobs.error, specs.body"
+    "jobs.state, jobs.created_at, jobs.due_at, jobs.attempt, jobs.losses, jobs.crashes, jobs.token,"
+    " jobs.worker, jobs.cancel, jobs.started_at, jobs.finished_at, jobs.fraction, jobs.message,"
+    " jobs.error, specs.body"
 )
 
 JOB_BY_ID = (
@@ -19,13 +21,14 @@ JOB_BY_ID = (
 
 encode_spec = msgspec.json.Encoder().encode
 decode_spec = msgspec.json.Decoder(JobSpec).decode
+decode_attempts = msgspec.json.Decoder(tuple[past.Attempt, ...]).decode
 decode_error = msgspec.json.Decoder(JobError).decode
 
 
 def read_job(row: tuple[Any, ...], result: bytes | None = None) -> Job:
     """A job from a row of `JOB_COLUMNS`."""
-    (state, created_at, due_at, attempt, losses, token, worker, cancel, started_at, finished_at) = row[:10]
-    fraction, message, error, body = row[10:14]
+    (state, created_at, due_at, attempt, losses, crashes, token, worker, cancel, *_) = row
+    started_at, finished_at, fraction, message, error, body = row[9:15]
     return Job(
         spec=decode_spec(body),
         state=State(state),
@@ -33,6 +36,7 @@ def read_job(row: tuple[Any, ...], result: bytes | None = None) -> Job:
         due_at=due_at,
         attempt=attempt,
         losses=losses,
+        crashes=crashes,
         token=token,
         worker=worker,
         cancel_requested=bool(cancel),

@@ -15,7 +15,7 @@ REMEMBERED_DAYS = 30
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS written (job TEXT NOT NULL UNIQUE, at TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS promised (line BLOB NOT NULL, inode INT NOT NULL, start INT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS promised (line BLOB NOT NULL, start INTEGER NOT NULL)",
 )
 
 # A few for each new one, so that it never takes long and the database stops growing.
@@ -27,10 +27,9 @@ _FORGET = f"""
 
 @dataclass(frozen=True)
 class Promise:
-    """A line that is owed to the file: it had ``start`` bytes and this inode when that was decided."""
+    """A line that is owed to the file: it had ``start`` bytes when that was decided."""
 
     line: bytes
-    inode: int
     start: int
 
 
@@ -53,12 +52,12 @@ class Journal:
         """From now on the job has its line, whatever dies: it is on the disk when this returns."""
         with self._together("full"):
             self._database.execute("INSERT INTO written VALUES (?, ?)", (job, at))
-            self._database.execute("INSERT INTO promised VALUES (?, ?, ?)", astuple(promise))
+            self._database.execute("INSERT INTO promised VALUES (?, ?)", astuple(promise))
             self._database.execute(_FORGET)
 
     def promised(self) -> Promise | None:
         """What an earlier process died over, if one did."""
-        found = self._database.execute("SELECT line, inode, start FROM promised").fetchone()
+        found = self._database.execute("SELECT line, start FROM promised").fetchone()
         return Promise(*found) if found else None
 
     def keep(self) -> None:

@@ -115,28 +115,24 @@ def output(path: str) -> Output:
 
 def _promise(file: int, text: str) -> Promise:
     """The bytes to append; they begin a new line, also behind one that somebody else left open."""
-    state = os.fstat(file)
-    within = state.st_size > 0 and os.pread(file, 1, state.st_size - 1) != b"\n"
-    return Promise(f"{chr(10) * within}{text}\n".encode(), state.st_ino, state.st_size)
+    size = os.fstat(file).st_size
+    within = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+    return Promise(f"{chr(10) * within}{text}\n".encode(), size)
 
 
 def _fulfil(file: int, owed: Promise) -> None:
-    """Append what is missing of a promised line."""
-    state = os.fstat(file)
-    there = b""
-    # A file that was rotated away or cut meanwhile has nothing of it.
-    if state.st_ino == owed.inode and state.st_size >= owed.start:
-        there = _from(file, owed.start, state.st_size)
+    """Append what is missing of a promised line: all of it if the file was rotated meanwhile."""
+    there = _from(file, owed.start)
     if owed.line not in there:
-        # Somebody else's bytes behind the start would mean that none of the line's own are there.
+        # Bytes of somebody else behind the start would mean that none of the line's own are there.
         _write(file, owed.line.removeprefix(there))
     os.fdatasync(file)
 
 
-def _from(file: int, start: int, end: int) -> bytes:
+def _from(file: int, start: int) -> bytes:
     found = bytearray()
-    while start + len(found) < end:
-        found += os.pread(file, _LOOK, start + len(found))
+    while part := os.pread(file, _LOOK, start + len(found)):
+        found += part
     return bytes(found)
 
 
