@@ -6,8 +6,11 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 PEER_LISTS := benchmarks/peers/requirements
 
+SEED ?= 1
+ROUNDS ?= 3
+
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test-fast test demo bench bench-peers lock clean
+.PHONY: help setup check format test-fast test faults demo bench bench-peers lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +40,9 @@ test-fast: setup ## what runs in seconds and starts no process
 
 test: setup ## everything that must pass, on up to four cores
 	$(BIN)/pytest -q --numprocesses logical --maxprocesses 4 --dist worksteal
+
+faults: setup ## deployments under random faults, and what became of every job; SEED=7 ROUNDS=20 ARGS=--help
+	PYTHONPATH=tests $(BIN)/python -m support.faults --seed $(SEED) --rounds $(ROUNDS) $(ARGS)
 
 demo: setup ## 50 million loans under three scenarios, live, on a node of its own
 	$(BIN)/python examples/demo.py

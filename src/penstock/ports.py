@@ -4,7 +4,7 @@ Every verb takes a batch, and every verb is atomic: it happens whole or not at a
 is given only after it is durable. The rules themselves are in ``core.lifecycle``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -251,6 +251,42 @@ class Broker(Protocol):
 
     async def stats(self) -> Stats:
         """Depths, ages and workers."""
+        ...
+
+
+class Leftover(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker that died had spooled, ours until the next one is asked for or the search ends.
+
+    ``spoilt`` counts lines that cannot be understood. ``remove`` forgets all of it, to be called when it
+    is settled; otherwise it is found again.
+    """
+
+    name: str
+    settlements: tuple[Settlement, ...]
+    spoilt: int
+    remove: Callable[[], None]
+
+
+class Spool(Protocol):
+    """Keeps the outcomes that the broker cannot take, on a disk that outlives the process.
+
+    Every call blocks for the disk and raises OSError when that fails; then nothing of it was kept.
+    """
+
+    def keep(self, settlements: Sequence[Settlement]) -> int:
+        """Keep them; how many had room. They outlive a power cut when this returns."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what was kept: all of it is settled."""
+        ...
+
+    def close(self) -> None:
+        """Leave what was kept to the next worker."""
+        ...
+
+    def leftovers(self) -> Generator[Leftover, None, None]:
+        """What dead workers of this machine left for the same broker, each given to one asker only."""
         ...
 
 

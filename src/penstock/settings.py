@@ -131,6 +131,13 @@ class Settings(BaseSettings):
     lease: Duration = Field(default=5_000, ge=500, description="after this silence a worker counts as dead")
     drain: Duration = Field(default=25_000, description="time a stopping worker gives its running jobs")
     broker_timeout: Duration = Field(default=5_000, description="longest a broker call may be waited for")
+    spool: Path = Field(
+        default=Path(".penstock/spool"),
+        description="folder in which a worker keeps outcomes while the broker is away",
+    )
+    spool_limit: Size = Field(
+        default=256 * 2**20, ge=0, description="largest spool of one worker; 0 for none"
+    )
     memory_limit: Size | None = Field(
         default=None,
         description="resident memory of one attempt; by default 80 % of the machine's, shared by the slots",
@@ -140,6 +147,9 @@ class Settings(BaseSettings):
     keep_results: Duration = Field(default=7 * 86_400_000, description="how long ended jobs are kept")
     keep_events: Duration = Field(default=86_400_000, description="how long the event feed goes back")
     max_body: Size = Field(default=8 * 2**20, ge=1024, description="largest request body")
+    linger: Duration = Field(
+        default=1_000, description="how long a stopping API goes on serving, with /healthz red"
+    )
     worker_metrics_port: int = Field(
         default=0, ge=0, le=65535, description="port of a worker's own /metrics on loopback, 0 for none"
     )

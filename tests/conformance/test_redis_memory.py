@@ -64,6 +64,18 @@ async def test_what_brings_work_is_refused_and_nothing_of_it_is_stored(
         assert contents(server) != before
 
 
+async def test_whether_a_job_could_be_kept_is_told_without_keeping_one(server: RedisServer) -> None:
+    async with opened(server.url("n")) as broker:
+        before = contents(server)
+        await broker.submit([])
+        fill(server)
+        with pytest.raises(PenstockError, match="OOM"):
+            await broker.submit([])
+        make_room(server)
+        await broker.submit([])
+        assert contents(server) == before
+
+
 async def test_work_that_is_there_is_done_to_its_end(server: RedisServer) -> None:
     clock, result = ManualClock(), Succeeded(msgspec.Raw(b'"' + b"x" * 10_000 + b'"'))
     async with opened(server.url("n"), clock) as broker:

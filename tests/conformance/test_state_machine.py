@@ -29,8 +29,17 @@ from kit.time import ManualClock
 from kit.values import BROKEN, CRASHED, DONE, feed, finish, held, spec, worker
 from msgspec.structs import replace
 
-from penstock.core.job import JobProgress, Limits, Priority, State
-from penstock.core.lifecycle import AGE_STEP_MS, TRANSITIONS, Cancelled, Claim, Failed, Lost, Released
+from penstock.core.job import JobError, JobProgress, Limits, Priority, State
+from penstock.core.lifecycle import (
+    AGE_STEP_MS,
+    TRANSITIONS,
+    Cancelled,
+    Claim,
+    Failed,
+    HandedBack,
+    Lost,
+    Released,
+)
 from penstock.ports import BrokerOptions, EventKind, JobQuery
 
 LEASE_MS = 5_000
@@ -58,6 +67,7 @@ fields = st.fixed_dictionaries(
         "idempotency_key": st.sampled_from([None, None, None, "k", "l"]),
     }
 )
+UNKNOWN = HandedBack(JobError("TASK_UNKNOWN", "not here"))
 outcomes = st.sampled_from(
     [
         DONE,
@@ -69,6 +79,7 @@ outcomes = st.sampled_from(
         Failed(BROKEN.error, permanent=True),
         Cancelled(),
         Released(),
+        UNKNOWN,
     ]
 )
 draws = st.sampled_from([0.0, 0.3, 0.999])

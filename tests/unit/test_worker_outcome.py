@@ -6,7 +6,7 @@ import pytest
 from penstock.core.attempt import Done, Fault
 from penstock.core.errors import FailureCode
 from penstock.core.job import JobError
-from penstock.core.lifecycle import Cancelled, Failed, Lost, Succeeded
+from penstock.core.lifecycle import Cancelled, Failed, HandedBack, Lost, Succeeded
 from penstock.ports import Exit
 from penstock.worker.outcome import died, said
 
@@ -47,3 +47,8 @@ def test_another_signal_beyond_the_memory_limit_is_a_crash():
 
 def test_a_child_that_vanished_with_its_zygote_is_not_charged():
     assert isinstance(died(Exit(status=None), 100 * MIB), Lost)
+
+
+def test_a_task_that_is_unknown_here_is_handed_back_and_not_failed():
+    answer = Fault(1, "TASK_UNKNOWN", "there is no task 'new'; known tasks: add", "")
+    assert said(answer) == HandedBack(JobError("TASK_UNKNOWN", answer.message))

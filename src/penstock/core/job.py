@@ -92,8 +92,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     ``attempt`` counts the attempts that were used up; ``losses`` counts attempts that ended because
     a worker vanished, which are not charged to the job; ``crashes`` counts attempts with which a child
-    process ended: by itself, by a signal, or killed by its supervisor. ``token`` is the right to settle
-    the current attempt, 0 while there is none.
+    process ended: by itself, by a signal, or killed by its supervisor; ``handbacks`` counts workers that
+    did not know the task. ``token`` is the right to settle the current attempt, 0 while there is none.
     """
 
     spec: JobSpec
@@ -103,6 +103,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     losses: int = 0
     crashes: int = 0
+    handbacks: int = 0
     token: int = 0
     worker: str | None = None
     cancel_requested: bool = False

@@ -21,6 +21,12 @@ AGE_STEP_MS = 60_000
 MAX_LOSSES = 5
 """Vanished workers a job may outlive before it is taken for the cause."""
 
+MAX_HANDBACKS = 20
+"""How often workers may hand back a job whose task they do not know; some minutes of a rolling upgrade."""
+
+HANDBACK_MS, HANDBACK_CAP_MS = 1_000, 30_000
+"""How long a job that was handed back waits for another worker at first, and at most."""
+
 _HEAD_START = MappingProxyType(
     {Priority.HIGH: 0, Priority.MEDIUM: AGE_STEP_MS, Priority.LOW: 2 * AGE_STEP_MS}
 )
@@ -57,11 +63,23 @@ class Lost(msgspec.Struct, frozen=True, tag=True):
     worker: str
 
 
+class HandedBack(msgspec.Struct, frozen=True, tag=True):
+    """This worker does not know the task, another one may; the attempt is not charged. ``error`` says so."""
+
+    error: JobError
+
+
 _ENDINGS = MappingProxyType(
-    {Failed: "failed", Cancelled: "cancelled", Released: "released", Lost: "lost"},
+    {
+        Failed: "failed",
+        Cancelled: "cancelled",
+        Released: "released",
+        Lost: "lost",
+        HandedBack: "released",
+    },
 )
 
-Outcome = Succeeded | Failed | Cancelled | Released | Lost
+Outcome = Succeeded | Failed | Cancelled | Released | Lost | HandedBack
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +94,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     losses: int = 0
     crashes: int = 0
+    handbacks: int = 0
     lost_by: str | None = None
     begun_at: int | None = None
 
@@ -87,6 +106,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     losses: int
     crashes: int = 0
+    handbacks: int = 0
     delay_ms: int = 0
     error: JobError | None = None
 
@@ -135,6 +155,8 @@ def decide(claim: Claim, outcome: Outcome, draw: float) -> Verdict:
             return _uncharged(claim, claim.losses)
         case Lost():
             return _after_loss(claim, outcome)
+        case HandedBack():
+            return _after_handback(claim, outcome, draw)
         case Failed():
             return _after_failure(claim, outcome, draw)
 
@@ -159,7 +181,7 @@ def settlement(claim: Claim, outcome: Outcome, draw: float) -> Settlement:
     )
 
 
-def _ending(claim: Claim, outcome: Failed | Cancelled | Released | Lost) -> Ending:
+def _ending(claim: Claim, outcome: Failed | Cancelled | Released | Lost | HandedBack) -> Ending:
     """What is remembered of the attempt: how it ended itself, whatever became of its job."""
     code, message = None, ""
     if isinstance(outcome, Failed):
@@ -207,6 +229,7 @@ def settle(job: Job, settled: Settlement, now: int) -> Job:
         attempt=verdict.attempt,
         losses=verdict.losses,
         crashes=verdict.crashes,
+        handbacks=verdict.handbacks,
         token=0,
         due_at=due_at,
         finished_at=now if verdict.state.final else None,
@@ -236,6 +259,7 @@ def revive(job: Job, now: int) -> Job:
         attempt=0,
         losses=0,
         crashes=0,
+        handbacks=0,
         due_at=now,
         cancel_requested=False,
         worker=None,
@@ -286,7 +310,8 @@ def _verdict(claim: Claim, state: State, *, error: JobError | None = None, delay
 
 
 def _uncharged(claim: Claim, losses: int) -> Verdict:
-    return Verdict(state=State.QUEUED, attempt=claim.attempt - 1, losses=losses, crashes=claim.crashes)
+    kept = _verdict(claim, State.QUEUED)
+    return replace(kept, attempt=claim.attempt - 1, losses=losses, handbacks=claim.handbacks)
 
 
 def _after_loss(claim: Claim, lost: Lost) -> Verdict:
@@ -296,6 +321,21 @@ def _after_loss(claim: Claim, lost: Lost) -> Verdict:
     message = f"{losses} workers vanished while running this job, the last was {lost.worker}"
     error = JobError(FailureCode.WORKER_LOST, message)
     return replace(_verdict(claim, State.FAILED, error=error), losses=losses)
+
+
+def _after_handback(claim: Claim, handed: HandedBack, draw: float) -> Verdict:
+    count = claim.handbacks + 1
+    over = count > MAX_HANDBACKS
+    delay = min(HANDBACK_CAP_MS, HANDBACK_MS * 2 ** min(claim.handbacks, 10))
+    return Verdict(
+        state=State.FAILED if over else State.SCHEDULED,
+        attempt=claim.attempt - 1,
+        losses=claim.losses,
+        crashes=claim.crashes,
+        handbacks=count,
+        delay_ms=0 if over else int(delay * (1 + draw) / 2),  # not all at the same worker again
+        error=handed.error,
+    )
 
 
 def _after_failure(claim: Claim, failed: Failed, draw: float) -> Verdict:

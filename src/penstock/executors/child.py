@@ -204,7 +204,10 @@ class Runner:
             self._current = None
 
     def _run(self, run: Run) -> bytes:
-        task = self._catalog.find(run.task)
+        try:
+            task = self._catalog.find(run.task)
+        except PenstockError as unknown:
+            raise _NotHereError(unknown.message) from None
         # Looking for the loaded BLAS libraries takes a millisecond, and one thread is what they have.
         if run.threads == 1:
             return self._interruptibly(run, task)
@@ -291,6 +294,10 @@ def _bounded(result: bytes) -> bytes:
     return result
 
 
+class _NotHereError(Exception):
+    """This release of the tasks has none of that name; a task's own complaint of the kind is its error."""
+
+
 def _fault(run: Run, raised: BaseException, elapsed_us: int) -> Fault:
     said = described(raised)
     code, message, permanent = FailureCode.TASK_ERROR, said, False
@@ -306,6 +313,8 @@ def _fault(run: Run, raised: BaseException, elapsed_us: int) -> Fault:
             code = FailureCode.OUT_OF_MEMORY
         case DoNotRetry():
             message, permanent = said.removeprefix("DoNotRetry: "), True
+        case _NotHereError():
+            return Fault(run.token, FailureCode.TASK_UNKNOWN, str(raised), "", permanent, elapsed_us)
         case PenstockError():
             message = raised.message
     return Fault(run.token, code, message[:MAX_LINE], _traceback(raised), permanent, elapsed_us)

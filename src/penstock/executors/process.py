@@ -18,7 +18,7 @@ from penstock.core.attempt import Batch, CancelRun, Done, Fault, FromChild, Reca
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.executors.answers import KeptAnswers, shared_memory
 from penstock.executors.frames import Frames, frame
-from penstock.executors.system import SINGLE_THREADED
+from penstock.executors.system import SINGLE_THREADED, supervisor_mark
 from penstock.executors.zygote import Ended, Forked, FromZygote, Loaded, NotForked, NotLoaded
 from penstock.ports import Exit
 
@@ -35,10 +35,14 @@ OnExit = Callable[[Exit], None]
 
 
 class ProcessExecutor:
-    """Forks children that have ``modules`` imported, one BLAS thread each."""
+    """Forks children that have ``modules`` imported, one BLAS thread each.
 
-    def __init__(self, modules: Sequence[str]) -> None:
+    ``house`` names in the processes' environment what they belong to, for whoever looks for leftovers.
+    """
+
+    def __init__(self, modules: Sequence[str], house: str = "") -> None:
         self._modules = tuple(modules)
+        self._house = house
         self._zygote: subprocess.Popen[bytes] | None = None
         self._office: socket.socket | None = None
         self._starting = asyncio.Lock()
@@ -59,7 +63,7 @@ class ProcessExecutor:
             self._zygote = subprocess.Popen(  # noqa: ASYNC220, S603 - a few milliseconds, once
                 [sys.executable, "-m", "penstock.executors.zygote", str(theirs.fileno()), *self._modules],
                 pass_fds=[theirs.fileno()],
-                env=SINGLE_THREADED | os.environ,
+                env=SINGLE_THREADED | os.environ | supervisor_mark(self._house),
                 stdin=subprocess.DEVNULL,
             )
         ours.setblocking(False)

@@ -33,6 +33,11 @@ class Desk:
         self._leaving = asyncio.Event()
         self.dead = DeadLetters(broker)
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the node is about to stop."""
+        return self._leaving.is_set()
+
     def leave(self) -> None:
         """The node stops: jobs that are waited for are answered as they stand, streams of events end."""
         self._leaving.set()

@@ -6,7 +6,16 @@ from collections import Counter
 import structlog
 
 from penstock.core.job import JobSpec, State
-from penstock.core.lifecycle import Cancelled, Failed, Lost, Outcome, Released, Succeeded, Verdict
+from penstock.core.lifecycle import (
+    Cancelled,
+    Failed,
+    HandedBack,
+    Lost,
+    Outcome,
+    Released,
+    Succeeded,
+    Verdict,
+)
 
 LINES_PER_SECOND = 20
 
@@ -16,6 +25,7 @@ _NAMES = {
     Cancelled: "job cancelled",
     Released: "job released",
     Lost: "job lost",
+    HandedBack: "job handed back, its task is unknown here",
 }
 
 

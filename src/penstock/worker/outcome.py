@@ -7,7 +7,7 @@ import msgspec
 from penstock.core.attempt import Done, Fault
 from penstock.core.errors import FailureCode
 from penstock.core.job import JobError
-from penstock.core.lifecycle import Cancelled, Failed, Lost, Outcome, Succeeded
+from penstock.core.lifecycle import Cancelled, Failed, HandedBack, Lost, Outcome, Succeeded
 from penstock.core.units import readable_size
 from penstock.ports import Exit
 
@@ -18,7 +18,10 @@ def said(answer: Done | Fault) -> Outcome:
         return Succeeded(msgspec.Raw(answer.result))
     if answer.code == FailureCode.CANCELLED:
         return Cancelled()
-    return Failed(JobError(answer.code, answer.message, answer.detail), permanent=answer.permanent)
+    error = JobError(answer.code, answer.message, answer.detail)
+    if answer.code == FailureCode.TASK_UNKNOWN:
+        return HandedBack(error)
+    return Failed(error, permanent=answer.permanent)
 
 
 def died(how: Exit, memory_limit: int) -> Outcome:

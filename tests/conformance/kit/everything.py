@@ -32,9 +32,9 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     clock.advance(LONG_MS - 1)
     mine.add((await run_one(broker, queue="of the last")).id)
     await broker.trim(1_000_000)
-    purged = await run_one(broker, queue="to purge")
-    assert await broker.purge([purged.id]) == [True]
-    return mine | {purged.id}
+    purged = (await run_one(broker, queue="to purge")).id
+    assert await broker.purge([purged]) == [True]
+    return mine | {purged}
 
 
 async def _read(broker: Broker) -> None:

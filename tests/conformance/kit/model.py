@@ -72,7 +72,12 @@ class Model:
         self._untold -= {(job.id, "worker"), (job.id, "started_at")}
         started = self.jobs[job.id] = lifecycle.start(job, worker, token, self.now)
         return Claim(
-            spec=job.spec, token=token, attempt=started.attempt, losses=job.losses, crashes=job.crashes
+            spec=job.spec,
+            token=token,
+            attempt=started.attempt,
+            losses=job.losses,
+            crashes=job.crashes,
+            handbacks=job.handbacks,
         )
 
     def _issue(self, token: int) -> None:
@@ -158,6 +163,7 @@ class Model:
             attempt=job.attempt,
             losses=job.losses,
             crashes=job.crashes,
+            handbacks=job.handbacks,
             lost_by=lost_by,
             begun_at=claim.begun_at if untold else job.started_at,
         )

@@ -18,7 +18,7 @@ PackedJob = tuple[bytes, bytes, int, bytes]
 NO_ID = bytes(16)
 """Stands for what cannot be an id, or for no key; nothing has it."""
 
-_HEAD = Struct("<16sQBHBBQBHBBQ")
+_HEAD = Struct("<16sQBHBBBQBHBBBQ")
 _json = msgspec.json.Encoder().encode
 _msgpack = msgspec.msgpack.Encoder().encode
 
@@ -83,11 +83,13 @@ def _head(settled: Settlement) -> bytes:
         verdict.attempt,
         verdict.losses,
         verdict.crashes,
+        verdict.handbacks,
         verdict.delay_ms,
         NUMBERS[stopped.state],
         stopped.attempt,
         stopped.losses,
         stopped.crashes,
+        stopped.handbacks,
         stopped.delay_ms,
     )
 

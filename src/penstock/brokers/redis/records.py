@@ -30,8 +30,8 @@ NUMBERS = {state: number for number, state in enumerate(STATES)}
 
 _STOP = 1
 _STAMP = 10
-_RECORD = Struct("<BBHBBI6s7s6s6sB")
-_CHARGED = Struct("<HBB")
+_RECORD = Struct("<BBHBBBI6s7s6s6sB")
+_CHARGED = Struct("<HBBB")
 _ATTEMPT = Struct("<6s6sB")
 _HEX = re.compile("[0-9a-f]{64}")
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -143,7 +143,8 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         version=fixed.version,
         params=msgspec.Raw(fixed.params),
         queue=stored[_STAMP:body].decode() or USUAL_QUEUE,
-        priority=_PRIORITIES[fixed.priority],
+        # A newer release's counts as the usual one; the rank stands in the stamp.
+        priority=_PRIORITIES[fixed.priority] if fixed.priority < len(_PRIORITIES) else Priority.MEDIUM,
         limits=_read_limits(fixed.limits),
         fingerprint=fixed.fingerprint if isinstance(fixed.fingerprint, str) else fixed.fingerprint.hex(),
         delay_ms=fixed.delay_ms,
@@ -158,6 +159,8 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
 def may_match(stored: bytes, record: bytes | None, query: JobQuery) -> bool:
     """Whether a job can be what is looked for, seen without reading all of it: most are not."""
     body = _STAMP + stored[9]
+    if record is not None and record[0] >= len(STATES):
+        return False
     state = State.QUEUED if record is None else STATES[record[0]]
     return (
         query.state in {None, state}
@@ -189,10 +192,11 @@ def read_claims(  # noqa: PLR0917 - the answer of a script, in its order
             attempt=attempt,
             losses=losses,
             crashes=crashes,
+            handbacks=handbacks,
             lost_by=(losers[n].decode() or "unknown") if losers else None,
             begun_at=begun[n] if begun else None,
         )
-        for n, (job_id, stored, (attempt, losses, crashes)) in enumerate(
+        for n, (job_id, stored, (attempt, losses, crashes, handbacks)) in enumerate(
             zip(id_texts(ids), specs, _CHARGED.iter_unpack(charged), strict=True)
         )
     ]
@@ -227,14 +231,15 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
     error: bytes | None,
     progress: bytes | None,
     result: bytes | None,
-) -> Job:
+) -> Job | None:
+    if record is not None and record[0] >= len(STATES):
+        return None  # a newer release's affair
     spec = read_spec(job_id, stored)
     created_at = _number(stored[:6])
     if record is None:
         return Job(spec=spec, state=State.QUEUED, created_at=created_at, due_at=created_at)
-    state, flags, attempt, losses, crashes, _, due, token, started, finished, length = _RECORD.unpack_from(
-        record
-    )
+    state, flags, attempt, losses, crashes, handbacks, _, *moments, length = _RECORD.unpack_from(record)
+    due, token, started, finished = moments
     return Job(
         spec=spec,
         state=STATES[state],
@@ -243,6 +248,7 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
         attempt=attempt,
         losses=losses,
         crashes=crashes,
+        handbacks=handbacks,
         token=_number(token),
         worker=record[_RECORD.size + length :].decode() or None,
         cancel_requested=bool(flags & _STOP),

@@ -18,6 +18,9 @@ NEVER_MS = 3_600_000
 
 _decode_worker = msgspec.json.Decoder(WorkerInfo).decode
 _decode = msgspec.json.Decoder().decode
+_KINDS = ", ".join(f"'{kind}'" for kind in EventKind)
+"""Others are a newer release's."""
+
 _EVENT_ID = re.compile("[0-9]{0,18}")
 
 
@@ -61,9 +64,8 @@ def _attempts(db: sqlite3.Connection, job_id: str) -> list[past.Attempt]:
         " LEFT JOIN attempts ON attempts.n = jobs.n WHERE id = ?",
         (job_id,),
     ).fetchone()
-    if row is None:
-        return []
-    return past.attempts_of(read_job(row), decode_attempts(row[-1]) if row[-1] else ())
+    job = None if row is None else read_job(row)
+    return [] if job is None else past.attempts_of(job, decode_attempts(row[-1]) if row[-1] else ())
 
 
 def find(db: sqlite3.Connection, query: JobQuery) -> list[Job]:
@@ -83,7 +85,7 @@ def find(db: sqlite3.Connection, query: JobQuery) -> list[Job]:
         f"SELECT {JOB_COLUMNS} FROM jobs JOIN specs USING (n) WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
         [*(value for _, value in given), query.limit],
     )
-    return [read_job(row) for row in rows]
+    return [job for row in rows if (job := read_job(row))]
 
 
 def head(db: sqlite3.Connection) -> str:
@@ -98,7 +100,9 @@ def events(db: sqlite3.Connection, after: str, limit: int) -> list[Event]:
         raise _unknown_event(after)
     seq = int(after or 0)
     rows = db.execute(
-        "SELECT seq, at, job_id, kind, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        f"SELECT seq, at, job_id, kind, data FROM events WHERE seq > ? AND kind IN ({_KINDS})"  # noqa: S608
+        " ORDER BY seq LIMIT ?",
+        (seq, limit),
     ).fetchall()
     if not rows and seq > int(head(db)):
         raise _unknown_event(after)

@@ -43,6 +43,7 @@ def prepare(tx: Transaction) -> None:
     for statement in "\n".join(lines).split(";"):  # executescript would commit the transaction
         tx.connection.execute(statement)
     _add_missing(tx, "crashes", "INTEGER NOT NULL DEFAULT 0")
+    _add_missing(tx, "handbacks", "INTEGER NOT NULL DEFAULT 0")
     tx.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
@@ -55,12 +56,20 @@ def _add_missing(tx: Transaction, column: str, kind: str) -> None:
 
 def submit(tx: Transaction, specs: Sequence[JobSpec]) -> list[Receipt]:
     """Insert what is new; answer from what is there for a known idempotency key."""
+    if not specs:
+        _try_the_disk(tx)
     receipts = [_repeated(tx, spec) or _insert(tx, spec) for spec in specs]
     new = [receipt.job for receipt in receipts if receipt.admission is Admission.ACCEPTED and receipt.job]
     _tell(tx, ((job.id, job.state, NO_DATA) for job in new))
     if new:
         tx.rings.add(JOBS)
     return receipts
+
+
+def _try_the_disk(tx: Transaction) -> None:
+    """Whether a job could be kept only a write can tell, and SQLite leaves out one that changes nothing."""
+    for change in (1, -1):
+        tx.connection.execute("UPDATE depths SET jobs = jobs + ?", (change,))
 
 
 def _repeated(tx: Transaction, spec: JobSpec) -> Receipt | None:
@@ -137,7 +146,7 @@ def _promote(tx: Transaction) -> None:
 
 def _line(tx: Transaction, queue: str, limit: int) -> list[tuple[Any, ...]]:
     return tx.connection.execute(
-        "SELECT rank, id, jobs.n, attempt, losses, crashes, body FROM jobs JOIN specs USING (n)"
+        "SELECT rank, id, jobs.n, attempt, losses, crashes, handbacks, body FROM jobs JOIN specs USING (n)"
         " WHERE state = 'queued' AND queue = ? AND queue NOT IN (SELECT queue FROM paused)"
         " ORDER BY rank, id LIMIT ?",
         (queue, limit),
@@ -147,8 +156,15 @@ def _line(tx: Transaction, queue: str, limit: int) -> list[tuple[Any, ...]]:
 def _take(tx: Transaction, worker: str, rows: Sequence[tuple[Any, ...]]) -> list[Claim]:
     tokens = _new_tokens(tx, len(rows))
     claims = [
-        Claim(spec=decode_spec(body), token=token, attempt=attempt + 1, losses=losses, crashes=crashes)
-        for token, (_, attempt, losses, crashes, body) in zip(tokens, rows, strict=True)
+        Claim(
+            spec=decode_spec(body),
+            token=token,
+            attempt=attempt + 1,
+            losses=losses,
+            crashes=crashes,
+            handbacks=handbacks,
+        )
+        for token, (_, attempt, losses, crashes, handbacks, body) in zip(tokens, rows, strict=True)
     ]
     tx.connection.executemany(
         "UPDATE jobs SET state = 'running', attempt = ?, token = ?, worker = ?, started_at = ?,"
@@ -234,13 +250,15 @@ def _settle_one(tx: Transaction, settled: Settlement) -> bool:
     new_due = tx.now + verdict.delay_ms if verdict.state is State.SCHEDULED else due_at
     error = None if verdict.error is None else encode(verdict.error)
     tx.connection.execute(
-        "UPDATE jobs SET state = ?, attempt = ?, losses = ?, crashes = ?, token = 0, due_at = ?, rank = ?,"
+        "UPDATE jobs SET state = ?, attempt = ?, losses = ?, crashes = ?, handbacks = ?,"
+        " token = 0, due_at = ?, rank = ?,"
         " finished_at = ?, error = ? WHERE n = ?",
         (
             verdict.state.value,
             verdict.attempt,
             verdict.losses,
             verdict.crashes,
+            verdict.handbacks,
             new_due,
             rank + new_due - due_at,  # a rank is the due time plus the priority's head start
             tx.now if verdict.state.final else None,
@@ -288,8 +306,9 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
     if after == before:
         return after
     tx.connection.execute(
-        "UPDATE jobs SET state = ?, rank = ?, due_at = ?, attempt = ?, losses = ?, crashes = ?, cancel = ?,"
-        " worker = ?, started_at = ?, finished_at = ?, fraction = ?, message = ?, error = ? WHERE id = ?",
+        "UPDATE jobs SET state = ?, rank = ?, due_at = ?, attempt = ?, losses = ?, crashes = ?,"
+        " handbacks = ?, cancel = ?, worker = ?, started_at = ?, finished_at = ?, fraction = ?,"
+        " message = ?, error = ? WHERE id = ?",
         (
             after.state.value,
             lifecycle.rank(after.spec.priority, after.due_at),
@@ -297,6 +316,7 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
             after.attempt,
             after.losses,
             after.crashes,
+            after.handbacks,
             after.cancel_requested,
             after.worker,
             after.started_at,
@@ -328,7 +348,8 @@ def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Cla
     """Move jobs whose worker has no live lease to ``worker``, under new tokens."""
     _hold_lease(tx, worker, lease_ms)
     rows = tx.connection.execute(
-        "SELECT jobs.n, attempt, losses, crashes, body, worker, started_at FROM jobs JOIN specs USING (n)"
+        "SELECT jobs.n, attempt, losses, crashes, handbacks, body, worker, started_at"
+        " FROM jobs JOIN specs USING (n)"
         " WHERE state = 'running' AND worker NOT IN (SELECT id FROM workers WHERE lease_until >= ?) LIMIT ?",
         (tx.now, limit),
     ).fetchall()
@@ -349,10 +370,13 @@ def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Cla
             attempt=attempt,
             losses=losses,
             crashes=crashes,
+            handbacks=handbacks,
             lost_by=lost_by or "unknown",
             begun_at=begun_at,
         )
-        for token, (_, attempt, losses, crashes, body, lost_by, begun_at) in zip(tokens, rows, strict=True)
+        for token, (_, attempt, losses, crashes, handbacks, body, lost_by, begun_at) in zip(
+            tokens, rows, strict=True
+        )
     ]
 
 

@@ -92,15 +92,15 @@ local function collect(command, name, member) add(later(command, name), member) 
 
 -- A job's record. Times in ms; head is what its priority adds to the due time to give its rank.
 -- Crashes were the upper byte of losses once, so that older records read as they should.
-local RECORD = '<BBI2BBI4I6I7I6I6B'
+local RECORD = '<BBI2BBBI4I6I7I6I6B'
 local function pack(job)
-  return struct.pack(RECORD, job.state, job.flags, job.attempt, job.losses, job.crashes, job.head, job.due,
+  return struct.pack(RECORD, job.state, job.flags, job.attempt, job.losses, job.crashes, job.handbacks, job.head, job.due,
     job.token, job.started, job.finished, #job.queue) .. job.queue .. job.worker
 end
 local function unpack_record(record)
   local job = {}
   local at, length
-  job.state, job.flags, job.attempt, job.losses, job.crashes, job.head, job.due, job.token, job.started,
+  job.state, job.flags, job.attempt, job.losses, job.crashes, job.handbacks, job.head, job.due, job.token, job.started,
     job.finished, length, at = struct.unpack(RECORD, record)
   job.queue = string.sub(record, at, at + length - 1)
   job.worker = string.sub(record, at + length)
@@ -116,7 +116,7 @@ end
 -- A job that was queued and never touched.
 local function untouched(spec)
   local created, head, length, at = struct.unpack(STAMP, spec)
-  return { state = QUEUED, flags = 0, attempt = 0, losses = 0, crashes = 0, head = head, due = created,
+  return { state = QUEUED, flags = 0, attempt = 0, losses = 0, crashes = 0, handbacks = 0, head = head, due = created,
     token = 0, started = 0, finished = 0, queue = queue_at(spec, at, length), worker = '' }
 end
 local function job_of(record, spec)

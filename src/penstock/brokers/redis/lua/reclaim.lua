@@ -1,5 +1,5 @@
 -- Takes over jobs of workers whose lease has lapsed. ARGV[3…]: worker, limit, lease in ms, jitter.
--- Answer: clock, first token, ids, fixed parts, attempts, losses and crashes (see claim), workers that lost them,
+-- Answer: clock, first token, ids, fixed parts, attempts, losses, crashes and hand-backs (see claim), workers that lost them,
 -- when those had begun.
 local worker, limit, lease, jitter = ARGV[OWN], tonumber(ARGV[OWN + 1]), tonumber(ARGV[OWN + 2]), tonumber(ARGV[OWN + 3])
 go_even_without_memory()
@@ -28,7 +28,7 @@ for i, id in ipairs(ids) do
   begun[i] = job.started
   job.token, job.worker, job.started = token, worker, now
   put('jobs', id, pack(job))
-  charged[i] = struct.pack('<I2BB', job.attempt, job.losses, job.crashes)
+  charged[i] = struct.pack('<I2BBB', job.attempt, job.losses, job.crashes, job.handbacks)
 end
 finish()
 for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .. now)) do

@@ -3,8 +3,9 @@
 -- then the result of each, or nothing; then for those without success, six each: position, error, its event,
 -- both again for a job that was cancelled meanwhile, and what is to be remembered of the attempt
 -- Answer: clock, a string with 1 for each that was accepted and 0 for each that was not.
--- HEAD: id, token, and twice (as it is, and if it was cancelled): state, attempt, losses, crashes, delay in ms.
-local HEAD, SIZE = '<c16I8BI2BBI8BI2BBI8', 50
+-- HEAD: id, token, and twice (as it is, and if it was cancelled): state, attempt, losses, crashes, hand-backs,
+-- delay in ms.
+local HEAD, SIZE = '<c16I8BI2BBBI8BI2BBBI8', 52
 local KINDS = { [0] = 's', 'q', 'r', 'k', 'f', 'c' }
 local heads = ARGV[OWN]
 go_even_without_memory()
@@ -36,12 +37,13 @@ local settled, accepted = {}, {}
 local kept, results = later('HSET', 'jobs'), later('HSET', 'results')
 local released = {}
 for i = 1, total do
-  local id, token, state, attempt, losses, crashes, delay, c_state, c_attempt, c_losses, c_crashes, c_delay =
+  local id, token, state, attempt, losses, crashes, handbacks, delay,
+    c_state, c_attempt, c_losses, c_crashes, c_handbacks, c_delay =
     struct.unpack(HEAD, heads, (i - 1) * SIZE + 1)
   accepted[i] = '0'
   if records[i] and not settled[id] then
     -- Fields one by one and not as a table, as this is what settling costs.
-    local before, flags, _, _, _, head, due, current, started, _, length, at = struct.unpack(RECORD, records[i])
+    local before, flags, _, _, _, _, head, due, current, started, _, length, at = struct.unpack(RECORD, records[i])
     if before == RUNNING and current == token then
       accepted[i] = '1'
       settled[id] = true
@@ -52,7 +54,8 @@ for i = 1, total do
         put('attempts', id, remember(remembered[id], ARGV[trouble + 5], started, worker))
       end
       if flags % 2 == STOP then
-        state, attempt, losses, crashes, delay = c_state, c_attempt, c_losses, c_crashes, c_delay
+        state, attempt, losses, crashes, handbacks, delay =
+          c_state, c_attempt, c_losses, c_crashes, c_handbacks, c_delay
         if trouble then trouble = trouble + 2 end
         collect('SREM', 'stopping', token_field(token))
       end
@@ -75,7 +78,7 @@ for i = 1, total do
       if state == SUCCEEDED and result ~= '' then add_pair(results, id, result) end
       if failure ~= '' then put('errors', id, failure) end
       add_pair(kept, id,
-        struct.pack(RECORD, state, flags, attempt, losses, crashes, head, due, 0, started, finished, length) .. names)
+        struct.pack(RECORD, state, flags, attempt, losses, crashes, handbacks, head, due, 0, started, finished, length) .. names)
       tell(KINDS[state], id, tale)
     end
   end

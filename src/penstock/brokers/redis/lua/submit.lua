@@ -5,6 +5,8 @@
 -- ARGV[6…] fixed parts, with the stamp but for the time
 -- Answer: clock, now, positions (from 1) of the jobs that were known before, their ids, those jobs (see read).
 local ids, delays = ids_of(ARGV[OWN]), ARGV[OWN + 1]
+-- Keeping nothing asks whether a job could be kept: this writes nothing, but is refused like any write.
+if #ids == 0 then redis.call('SETRANGE', key('nothing'), 0, '') end
 local keys = ids_of(ARGV[OWN + 2])
 local NO_KEY = string.rep('\0', 16)
 local known, owners = each('HMGET', 'specs', ids), each('HMGET', 'keys', keys)
@@ -35,7 +37,7 @@ for i, id in ipairs(ids) do
       count(QUEUED, queue, 1)
       tell('q', id, '')
     else
-      put('jobs', id, pack({ state = SCHEDULED, flags = 0, attempt = 0, losses = 0, crashes = 0, head = head,
+      put('jobs', id, pack({ state = SCHEDULED, flags = 0, attempt = 0, losses = 0, crashes = 0, handbacks = 0, head = head,
         due = now + delay, token = 0, started = 0, finished = 0, queue = queue, worker = '' }))
       schedule(queue, now + delay, id)
       count(SCHEDULED, queue, 1)

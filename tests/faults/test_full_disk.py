@@ -1,0 +1,124 @@
+"""The disk fills up: submissions are refused with a clear 503, and with space again all is well again."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from penstock.core.errors import PenstockError
+from support.faults.inject import filled
+from support.faults.smalldisk import small_disk
+from support.node import Node
+from support.programs import redis_program
+from support.redis_server import RedisServer
+from support.wait import PATIENCE_S, eventually, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+BALLAST = "x" * 20_000
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    with small_disk("8m") as folder:
+        if folder is None:
+            pytest.skip("only root can mount a small disk")
+        yield folder
+
+
+@contextlib.contextmanager
+def running(*nodes: Node) -> Iterator[None]:
+    """Nodes that run inside; their logs are shown by a test that fails."""
+    try:
+        for node in nodes:
+            node.start()
+        yield
+    finally:
+        for node in nodes:
+            node.kill()
+            print(node.name, node.log[-5_000:], sep="\n")  # noqa: T201 - pytest keeps it for a failure
+
+
+async def submitted(http: httpx.AsyncClient, n: int) -> httpx.Response:
+    job = {"task": "append_line", "params": {"path": "/dev/null", "text": f"{n} {BALLAST}"}}
+    return await http.post("/jobs", json=job)
+
+
+async def refused(http: httpx.AsyncClient) -> httpx.Response:
+    """The first refusal; what is accepted before may still have found room in a page or a buffer."""
+    answers: list[httpx.Response] = []
+
+    async def is_refused() -> bool:
+        answers.append(await submitted(http, len(answers)))
+        return answers[-1].status_code != 202
+
+    await eventually(is_refused, what="a submission is refused")
+    return answers[-1]
+
+
+async def survives(api: Node, worker: Node, disk: Path) -> None:
+    """The story, whatever the broker."""
+    async with httpx.AsyncClient(base_url=api.url, timeout=30) as http:
+        kept = [(await submitted(http, n)).json()["id"] for n in range(5)]
+        async with filled(disk):
+            answer = await refused(http)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (503, "BROKER_UNAVAILABLE")
+            assert "full" in error["message"] or "MISCONF" in error["message"], error["message"]
+            assert int(answer.headers["retry-after"]) >= 1
+            assert (await http.get("/livez")).status_code == 200
+            assert (await http.get("/healthz")).status_code == 503
+        await eventually(lambda: _takes(http), what="a job is accepted when there is space again")
+        after = [(await submitted(http, n)).json()["id"] for n in range(5)]
+        for job_id in kept + after:
+            assert (await http.get(f"/jobs/{job_id}", params={"wait": 20})).json()["state"] == "succeeded"
+    assert api.process.poll() is None
+    assert worker.process.poll() is None
+
+
+async def _takes(http: httpx.AsyncClient) -> bool:
+    return (await submitted(http, 0)).status_code == 202
+
+
+async def test_a_full_disk_under_sqlite(disk, tmp_path):
+    url = f"sqlite:///{disk / 'penstock.db'}"
+    api, worker = (Node(tmp_path, role, broker_url=url, broker_timeout="1s") for role in ("api", "worker"))
+    with running(api, worker):
+        await survives(api, worker, disk)
+
+
+async def test_a_full_disk_under_the_append_only_file_of_redis(disk, tmp_path):
+    """With ``everysec`` Redis refuses to write; with ``always`` it would end."""
+    with RedisServer(disk, redis_program()) as server:
+        options = {"broker_url": server.url(), "broker_timeout": "1s"}
+        api, worker = (Node(tmp_path, role, **options) for role in ("api", "worker"))
+        with running(api, worker):
+            await survives(api, worker, disk)
+
+
+def test_a_job_that_ran_into_the_full_disk_is_settled_afterwards(disk, tmp_path):
+    """Its outcome waits in the worker, which goes on renewing as soon as it can."""
+    url = f"sqlite:///{disk / 'penstock.db'}"
+    node = Node(tmp_path, broker_url=url, broker_timeout="1s", slots=1)
+    release, mark = tmp_path / "release", tmp_path / "mark"
+    with running(node):
+        job_id = node.client.submit("waits", {"release": str(release), "mark": str(mark)}).id
+        until(mark.exists, what="it runs")
+        filler = disk / "filler"
+        with contextlib.suppress(OSError):
+            filler.write_bytes(b"\0" * 16 * 2**20)
+        release.touch()
+        until(lambda: node.entries("broker unavailable, trying again"), what="the worker noticed")
+        filler.unlink()
+        job = until(lambda: ended(node, job_id), PATIENCE_S, "it has ended")
+        assert (job.state, job.result in node.pids("slot")) == ("succeeded", True)
+
+
+def ended(node: Node, job_id: str):
+    try:
+        job = node.client.get(job_id)
+    except PenstockError:
+        return None
+    return job if job.final else None
