@@ -30,7 +30,7 @@ NUMBERS = {state: number for number, state in enumerate(STATES)}
 
 _STOP = 1
 _STAMP = 10
-_RECORD = Struct("<BBHBBBI6s7s6s6sB")
+_RECORD = Struct("<BBHBB3sB6s7s6s6sB")
 _CHARGED = Struct("<HBBB")
 _ATTEMPT = Struct("<6s6sB")
 _HEX = re.compile("[0-9a-f]{64}")
@@ -238,7 +238,7 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
     created_at = _number(stored[:6])
     if record is None:
         return Job(spec=spec, state=State.QUEUED, created_at=created_at, due_at=created_at)
-    state, flags, attempt, losses, crashes, handbacks, _, *moments, length = _RECORD.unpack_from(record)
+    state, flags, attempt, losses, crashes, _, handbacks, *moments, length = _RECORD.unpack_from(record)
     due, token, started, finished = moments
     return Job(
         spec=spec,

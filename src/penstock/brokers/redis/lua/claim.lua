@@ -72,7 +72,7 @@ local function begin(record, spec, token)
   end
   local created, head, length, at = struct.unpack(STAMP, spec)
   local queue = queue_at(spec, at, length)
-  return struct.pack(RECORD, RUNNING, 0, 1, 0, 0, 0, head, created, token, now, 0, #queue) .. queue .. worker, 1, 0, 0, 0, queue
+  return struct.pack(RECORD, RUNNING, 0, 1, 0, 0, head, 0, created, token, now, 0, #queue) .. queue .. worker, 1, 0, 0, 0, queue
 end
 
 for i, id in ipairs(ids) do

@@ -91,16 +91,16 @@ local function place(name, score, member) add_pair(later('ZADD', name), score, m
 local function collect(command, name, member) add(later(command, name), member) end
 
 -- A job's record. Times in ms; head is what its priority adds to the due time to give its rank.
--- Crashes were the upper byte of losses once, so that older records read as they should.
-local RECORD = '<BBI2BBBI4I6I7I6I6B'
+-- Crashes were the upper byte of losses once, and handbacks that of head, so that older records read as they should.
+local RECORD = '<BBI2BBI3BI6I7I6I6B'
 local function pack(job)
-  return struct.pack(RECORD, job.state, job.flags, job.attempt, job.losses, job.crashes, job.handbacks, job.head, job.due,
+  return struct.pack(RECORD, job.state, job.flags, job.attempt, job.losses, job.crashes, job.head, job.handbacks, job.due,
     job.token, job.started, job.finished, #job.queue) .. job.queue .. job.worker
 end
 local function unpack_record(record)
   local job = {}
   local at, length
-  job.state, job.flags, job.attempt, job.losses, job.crashes, job.handbacks, job.head, job.due, job.token, job.started,
+  job.state, job.flags, job.attempt, job.losses, job.crashes, job.head, job.handbacks, job.due, job.token, job.started,
     job.finished, length, at = struct.unpack(RECORD, record)
   job.queue = string.sub(record, at, at + length - 1)
   job.worker = string.sub(record, at + length)

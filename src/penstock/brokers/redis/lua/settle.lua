@@ -43,7 +43,7 @@ for i = 1, total do
   accepted[i] = '0'
   if records[i] and not settled[id] then
     -- Fields one by one and not as a table, as this is what settling costs.
-    local before, flags, _, _, _, _, head, due, current, started, _, length, at = struct.unpack(RECORD, records[i])
+    local before, flags, _, _, _, head, _, due, current, started, _, length, at = struct.unpack(RECORD, records[i])
     if before == RUNNING and current == token then
       accepted[i] = '1'
       settled[id] = true
@@ -78,7 +78,7 @@ for i = 1, total do
       if state == SUCCEEDED and result ~= '' then add_pair(results, id, result) end
       if failure ~= '' then put('errors', id, failure) end
       add_pair(kept, id,
-        struct.pack(RECORD, state, flags, attempt, losses, crashes, handbacks, head, due, 0, started, finished, length) .. names)
+        struct.pack(RECORD, state, flags, attempt, losses, crashes, head, handbacks, due, 0, started, finished, length) .. names)
       tell(KINDS[state], id, tale)
     end
   end
