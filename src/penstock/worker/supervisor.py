@@ -273,11 +273,13 @@ class Supervisor:
 
     def _conclude(self, holding: Holding, outcome: Outcome, elapsed_ms: float = 0.0) -> None:
         """Put an outcome into the post; one that nobody wants any more is dropped."""
-        self._journal.finished(holding.claim.spec, holding.claim.attempt, outcome, elapsed_ms)
+        claim = holding.claim
+        settled = settlement(claim, outcome, random.random())  # noqa: S311 - jitter
+        self._journal.finished(claim.spec, claim.attempt, outcome, elapsed_ms, settled.verdict)
         if holding.unwanted:
             self._held.pop(holding.token, None)
             return
-        self._outbox.append(settlement(holding.claim, outcome, random.random()))  # noqa: S311 - jitter
+        self._outbox.append(settled)
         self._mail.set()
 
     # What the slots tell (`slot.Reports`)
