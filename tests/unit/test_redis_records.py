@@ -1,7 +1,5 @@
 """Jobs as Redis keeps them: whatever was submitted comes back, also from another release."""
 
-from struct import Struct
-
 import msgspec
 import pytest
 from hypothesis import example, given
@@ -9,16 +7,14 @@ from hypothesis import strategies as st
 
 from penstock.brokers.redis.packing import pack_ids, pack_job, pack_jobs
 from penstock.brokers.redis.records import (
-    NUMBERS,
     id_bytes,
     id_text,
     id_texts,
     pack_spec,
-    read_jobs,
     read_spec,
 )
 from penstock.core.ids import new_id
-from penstock.core.job import JobSpec, Limits, Priority, State
+from penstock.core.job import JobSpec, Limits, Priority
 from penstock.core.lifecycle import rank
 
 # Text without what UTF-8 cannot say; the ids, hashes and near misses are those that are kept shorter.
@@ -152,12 +148,3 @@ def test_a_queued_job_of_the_usual_kind_costs_few_bytes():
         id=new_id(), task="noop", params=msgspec.Raw(b'{"n":0}'), fingerprint=HASH, request_id=new_id()
     )
     assert len(stamped(pack_spec(spec))) <= 100
-
-
-def test_records_of_an_older_release_have_no_crashes():
-    """Losses had two bytes, and were never as many as one holds."""
-    times = [bytes(6), bytes(7), bytes(6), bytes(6)]
-    older = Struct("<BBHHI6s7s6s6sB").pack(NUMBERS[State.RUNNING], 0, 3, 2, 0, *times, 0) + b"w"
-    spec = JobSpec(id=ID, task="t")
-    (job,) = read_jobs([ID], [0, [stamped(pack_spec(spec))], [older], [None], [None], []])
-    assert (job.attempt, job.losses, job.crashes, job.worker) == (3, 2, 0, "w")

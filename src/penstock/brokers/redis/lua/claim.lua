@@ -48,11 +48,16 @@ for i = OWN + 4, #ARGV do
   if not paused[queue] and not seen[queue] then open[#open + 1] = queue end
   seen[queue] = true
 end
+-- Lines need to be merged only where several are not empty, which is rare and costs a table per job.
+local filled = {}
+for _, queue in ipairs(open) do
+  if redis.call('EXISTS', key('queue:' .. queue)) == 1 then filled[#filled + 1] = queue end
+end
 local line = {}
-if #open == 1 then
-  line = redis.call('ZPOPMIN', key('queue:' .. open[1]), limit)
-elseif #open > 1 then
-  line = merge(open)
+if #filled == 1 then
+  line = redis.call('ZPOPMIN', key('queue:' .. filled[1]), limit)
+elseif #filled > 1 then
+  line = merge(filled)
 end
 
 local ids = {}
