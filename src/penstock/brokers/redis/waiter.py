@@ -14,6 +14,8 @@ BLOCK_S = 60
 """A blocking command that nobody ends is ended by the server after this long."""
 
 
+OVERTAKEN_S = 0.005
+
 Command = tuple[bytes | str | int, ...]
 
 
@@ -35,7 +37,7 @@ class Waiter:
         answers = [line.send(*command) for command in (blocking, *then)]
         try:
             if not await _within(answers[0], timeout_s):
-                await self._let_go(number)
+                await self._let_go(answers[0], number)
             await self._rest(answers[-1])
         except BaseException as failed:
             self._link.forget(line)
@@ -65,9 +67,15 @@ class Waiter:
         if not await _within(answer, self._link.timeout_s):
             raise broker_unavailable("the broker does not answer in time")
 
-    async def _let_go(self, number: int) -> None:
-        """End the block from the other connection, so that how long it lasts is ours to choose."""
-        await self._link.ask("CLIENT", "UNBLOCK", number)
+    async def _let_go(self, answer: asyncio.Future[Any], number: int) -> None:
+        """End the block from the other connection, so that how long it lasts is ours to choose.
+
+        What is sent on one connection may overtake what is on its way on another, and then ends nothing.
+        """
+        give_up = asyncio.get_running_loop().time() + self._link.timeout_s
+        while not await self._link.ask("CLIENT", "UNBLOCK", number):
+            if await _within(answer, OVERTAKEN_S) or asyncio.get_running_loop().time() > give_up:
+                return
 
 
 async def _within(answer: asyncio.Future[Any], timeout_s: float) -> bool:
