@@ -4,7 +4,7 @@ Every verb takes a batch, and every verb is atomic: it happens whole or not at a
 is given only after it is durable. The rules themselves are in ``core.lifecycle``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ import msgspec
 from penstock.core.attempt import FromChild, Run
 from penstock.core.job import Job, JobProgress, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.past import Attempt
 
 
 class Admission(StrEnum):
@@ -80,11 +81,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs to list, newest first. ``before`` is the id of the last job of the previous page."""
+    """Which jobs to list, newest first. ``before`` is the id of the last job of the previous page.
+
+    ``code`` is that of the job's error. ``ended_after`` and ``ended_before`` (UTC milliseconds) bound the
+    time at which it ended; the first is included, the second is not.
+    """
 
     state: State | None = None
     task: str | None = None
     queue: str | None = None
+    code: str | None = None
+    ended_after: int | None = None
+    ended_before: int | None = None
     before: str | None = None
     limit: int = 50
 
@@ -184,6 +192,10 @@ class Broker(Protocol):
         """Failed and cancelled jobs are queued anew with all attempts; others stay as they are."""
         ...
 
+    async def purge(self, job_ids: Sequence[str]) -> list[bool]:
+        """Forget final jobs and all that belongs to them; False for any other, which stays as it is."""
+        ...
+
     async def pause(self, queue: str) -> None:
         """Give out no more jobs of this queue; running ones go on, submissions are kept."""
         ...
@@ -211,6 +223,17 @@ class Broker(Protocol):
         """Jobs as they stand, None for an unknown id."""
         ...
 
+    async def wait(self, job_id: str, wait_s: float) -> Job | None:
+        """The job when it has ended, or as it stands after ``wait_s``; None for an unknown id.
+
+        Waits for a signal, without polling; any number of callers may wait for one job.
+        """
+        ...
+
+    async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
+        """The attempts of each job that are over, oldest first; see `core.past`. Empty for an unknown id."""
+        ...
+
     async def find(self, query: JobQuery) -> list[Job]:
         """Jobs that match, newest first."""
         ...
@@ -228,6 +251,42 @@ class Broker(Protocol):
 
     async def stats(self) -> Stats:
         """Depths, ages and workers."""
+        ...
+
+
+class Leftover(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker that died had spooled, ours until the next one is asked for or the search ends.
+
+    ``spoilt`` counts lines that cannot be understood. ``remove`` forgets all of it, to be called when it
+    is settled; otherwise it is found again.
+    """
+
+    name: str
+    settlements: tuple[Settlement, ...]
+    spoilt: int
+    remove: Callable[[], None]
+
+
+class Spool(Protocol):
+    """Keeps the outcomes that the broker cannot take, on a disk that outlives the process.
+
+    Every call blocks for the disk and raises OSError when that fails; then nothing of it was kept.
+    """
+
+    def keep(self, settlements: Sequence[Settlement]) -> int:
+        """Keep them; how many had room. They outlive a power cut when this returns."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what was kept: all of it is settled."""
+        ...
+
+    def close(self) -> None:
+        """Leave what was kept to the next worker."""
+        ...
+
+    def leftovers(self) -> Generator[Leftover, None, None]:
+        """What dead workers of this machine left for the same broker, each given to one asker only."""
         ...
 
 
@@ -273,6 +332,10 @@ class Child(Protocol):
 
     def rss(self) -> int:
         """Resident memory in bytes now, 0 if it has ended."""
+        ...
+
+    def cpu_ms(self) -> float:
+        """CPU time it has used so far, and those of its own children that have ended; 0 if it has ended."""
         ...
 
 

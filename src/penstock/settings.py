@@ -1,6 +1,7 @@
 """Every setting, read from the environment (``PENSTOCK_…``) or an ``.env`` file, in one object."""
 
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import psutil
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.units import milliseconds, size
 from penstock.telemetry.logs import LogFormat
 
@@ -28,6 +30,10 @@ def _bytes(value: object) -> object:
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Duration = Annotated[int, BeforeValidator(_milliseconds)]
 Size = Annotated[int, BeforeValidator(_bytes)]
+
+MAX_PORT = 65_535
+_HTTP_ADDR = re.compile(r"(?P<host>[^:\[\]\s]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+_QUEUE = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
 
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -59,6 +65,37 @@ def _broker_url() -> str:
     return "sqlite:///.penstock/penstock.db"
 
 
+def _http_addr() -> tuple[str, str]:
+    """Host and port of HTTP_ADDR, each empty if it is not told. Raises INVALID_REQUEST naming it."""
+    given = os.environ.get("HTTP_ADDR", "")
+    found = _HTTP_ADDR.fullmatch(given)
+    if found is None or int(found["port"] or 0) > MAX_PORT:
+        raise PenstockError(ErrorCode.INVALID_REQUEST, f"HTTP_ADDR: {given!r} is not like :8080 or host:8080")
+    return found["host"].strip("[]"), found["port"] or ""
+
+
+def _host() -> str:
+    # Elsewhere an address without a host means every one of the machine; that must be said here.
+    return _http_addr()[0] or "127.0.0.1"
+
+
+def _port() -> int:
+    return int(_http_addr()[1] or 8000)
+
+
+def _queue_name() -> str | None:
+    """The queue of messages if QUEUE_NAME tells it. Raises INVALID_REQUEST naming it."""
+    given = os.environ.get("QUEUE_NAME")
+    if given and not _QUEUE.fullmatch(given):
+        message = f"QUEUE_NAME: {given!r} is not made of letters, digits, _, . and -"
+        raise PenstockError(ErrorCode.INVALID_REQUEST, message)
+    return given or None
+
+
+def _queues() -> tuple[str, ...]:
+    return ("default", _queue_name() or "messages")
+
+
 class Settings(BaseSettings):
     """Durations are seconds or ``10m``; sizes are bytes or ``512MiB``; lists are separated by commas.
 
@@ -83,17 +120,24 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_.\-]{1,100}$",
         description="this node's name, written on the jobs it takes and runs; the host name by default",
     )
-    host: str = Field(default="127.0.0.1", description="address the API listens on")
-    port: int = Field(default=8000, ge=0, le=65535, description="port the API listens on")
+    host: str = Field(default_factory=_host, description="address the API listens on")
+    port: int = Field(default_factory=_port, ge=0, le=MAX_PORT, description="port the API listens on")
     insecure: bool = Field(default=False, description="allow listening on a public address without API keys")
     url: str | None = Field(default=None, description="node that the command line talks to")
     slots: int = Field(
         default_factory=available_cpus, ge=1, le=1024, description="attempts at a time per worker"
     )
-    queues: Words = Field(default=("default",), description="queues a worker takes jobs from")
+    queues: Words = Field(default_factory=_queues, description="queues a worker takes jobs from")
     lease: Duration = Field(default=5_000, ge=500, description="after this silence a worker counts as dead")
     drain: Duration = Field(default=25_000, description="time a stopping worker gives its running jobs")
     broker_timeout: Duration = Field(default=5_000, description="longest a broker call may be waited for")
+    spool: Path = Field(
+        default=Path(".penstock/spool"),
+        description="folder in which a worker keeps outcomes while the broker is away",
+    )
+    spool_limit: Size = Field(
+        default=256 * 2**20, ge=0, description="largest spool of one worker; 0 for none"
+    )
     memory_limit: Size | None = Field(
         default=None,
         description="resident memory of one attempt; by default 80 % of the machine's, shared by the slots",
@@ -103,6 +147,9 @@ class Settings(BaseSettings):
     keep_results: Duration = Field(default=7 * 86_400_000, description="how long ended jobs are kept")
     keep_events: Duration = Field(default=86_400_000, description="how long the event feed goes back")
     max_body: Size = Field(default=8 * 2**20, ge=1024, description="largest request body")
+    linger: Duration = Field(
+        default=1_000, description="how long a stopping API goes on serving, with /healthz red"
+    )
     worker_metrics_port: int = Field(
         default=0, ge=0, le=65535, description="port of a worker's own /metrics on loopback, 0 for none"
     )
@@ -118,7 +165,8 @@ class Settings(BaseSettings):
     def _some_queue(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
         if not queues:
             raise ValueError("name at least one queue")
-        return queues
+        named = _queue_name()
+        return queues if named is None or named in queues else (*queues, named)
 
     @property
     def slot_memory(self) -> int:

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "ports": {"core"},
     "brokers": {"core", "ports", "brokers"},
     "executors": {"core", "ports", "executors"},
+    "spool": {"core", "ports", "spool"},
     "telemetry": {"core", "ports", "telemetry"},
     "service": {"core", "ports", "service"},
     "worker": {"core", "ports", "worker"},
@@ -30,7 +31,7 @@ MAY_IMPORT = {
     "tasks": {"core", "tasks"},
     "settings": {"core", "telemetry"},
     "app": {
-        *("core", "ports", "brokers", "executors", "telemetry", "service", "worker", "api"),
+        *("core", "ports", "brokers", "executors", "spool", "telemetry", "service", "worker", "api"),
         *("settings", "app"),
     },
 }

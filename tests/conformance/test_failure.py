@@ -38,6 +38,7 @@ WRITES: dict[str, Callable[[Broker, Any], Awaitable[Any]]] = {
     "settle": lambda broker, running: broker.settle([finish(running)]),
     "cancel": lambda broker, running: broker.cancel([running.spec.id]),
     "retry": lambda broker, running: broker.retry([running.spec.id]),
+    "purge": lambda broker, running: broker.purge([running.spec.id]),
     "pause": lambda broker, _: broker.pause("default"),
     "resume": lambda broker, _: broker.resume("default"),
     "reclaim": lambda broker, _: broker.reclaim("r", 10),

@@ -8,6 +8,7 @@ from kit.backends import Backend
 from kit.time import ManualClock
 from kit.values import (
     BROKEN,
+    CRASHED,
     DONE,
     claim,
     claim_one,
@@ -254,6 +255,27 @@ async def test_a_lost_attempt_is_not_charged_until_too_many_workers_vanished(
     assert (dead.state, dead.losses, dead.error.code) == (State.FAILED, MAX_LOSSES + 1, "WORKER_LOST")
     assert "doomed" in dead.error.message
     assert await claim(broker) == []
+
+
+async def test_crashes_are_counted_apart_and_quarantine_a_job_with_attempts_left(
+    broker: Broker, clock: ManualClock
+) -> None:
+    job = await submit_one(broker, limits=Limits(max_attempts=50, max_crashes=2, backoff_ms=0))
+    for outcome, crashes in ((BROKEN, 0), (CRASHED, 1), (Released(), 1), (BROKEN, 1)):
+        claimed = await claim_one(broker, "doomed")
+        await broker.settle([finish(claimed, outcome)])
+        assert (await get_one(broker, job.id)).crashes == crashes
+    await claim_one(broker, "doomed")
+    await lose(broker, clock)
+    last = await claim_one(broker)
+    assert (last.attempt, last.losses, last.crashes) == (4, 1, 1)
+    await broker.settle([finish(last, CRASHED)])
+    dead = await get_one(broker, job.id)
+    assert (dead.state, dead.attempt, dead.crashes, dead.losses) == (State.FAILED, 4, 2, 1)
+    assert dead.error.message == "SIGSEGV; quarantined after 2 crashes"
+    (revived,) = await broker.retry([job.id])
+    assert (revived.attempt, revived.crashes) == (0, 0)
+    assert (await claim_one(broker)).crashes == 0
 
 
 async def test_losses_are_remembered_across_failed_attempts(broker: Broker, clock: ManualClock) -> None:

@@ -1,7 +1,9 @@
 """What only the embedded broker has: a file, a writer's thread, and bells made of pipes."""
 
 import asyncio
+import contextlib
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from kit.backends import SqliteBackend
 from kit.process import OtherProcess
 from kit.time import ManualClock, deadline
-from kit.values import claim, feed, get_one, ids, spec, submit_one
+from kit.values import CRASHED, claim, feed, finish, get_one, ids, spec, submit_one
 
 from penstock.brokers import sqlite
 from penstock.core.errors import ErrorCode, PenstockError
@@ -93,6 +95,23 @@ async def test_a_file_of_a_newer_penstock_is_refused_and_left_alone(store: Sqlit
     await late.close()
     assert refused.value.code is ErrorCode.INVALID_REQUEST
     assert await get_one(broker, job.id) == job
+
+
+async def test_a_file_of_an_older_penstock_is_used_as_it_is(store: SqliteBackend) -> None:
+    before = await store.open()
+    job = await submit_one(before)
+    await store.close(before)
+    with contextlib.closing(sqlite3.connect(store.path)) as older:
+        older.execute("ALTER TABLE jobs DROP COLUMN crashes")
+        older.execute("DROP TABLE attempts")
+        older.commit()
+    broker = await store.open()
+    assert await get_one(broker, job.id) == job
+    (claimed,) = await claim(broker)
+    assert await broker.settle([finish(claimed, CRASHED)]) == [True]
+    assert (await get_one(broker, job.id)).crashes == 1
+    ((attempt,),) = await broker.attempts([job.id])
+    assert attempt.code == "CRASHED"
 
 
 async def test_reading_goes_on_while_another_process_holds_the_lock(store: SqliteBackend) -> None:

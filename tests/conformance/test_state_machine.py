@@ -26,11 +26,20 @@ from hypothesis.stateful import (
 from kit.backends import BACKENDS, Backend
 from kit.model import Model
 from kit.time import ManualClock
-from kit.values import BROKEN, DONE, feed, finish, held, spec, worker
+from kit.values import BROKEN, CRASHED, DONE, feed, finish, held, spec, worker
 from msgspec.structs import replace
 
-from penstock.core.job import JobProgress, Limits, Priority, State
-from penstock.core.lifecycle import AGE_STEP_MS, TRANSITIONS, Cancelled, Claim, Failed, Lost, Released
+from penstock.core.job import JobError, JobProgress, Limits, Priority, State
+from penstock.core.lifecycle import (
+    AGE_STEP_MS,
+    TRANSITIONS,
+    Cancelled,
+    Claim,
+    Failed,
+    HandedBack,
+    Lost,
+    Released,
+)
 from penstock.ports import BrokerOptions, EventKind, JobQuery
 
 LEASE_MS = 5_000
@@ -41,7 +50,12 @@ WORKERS = ("w0", "w1", "w2")
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 workers = st.sampled_from(WORKERS)
-limits = st.builds(Limits, max_attempts=st.integers(1, 3), backoff_ms=st.sampled_from([0, 1_000]))
+limits = st.builds(
+    Limits,
+    max_attempts=st.integers(1, 4),
+    max_crashes=st.integers(1, 3),
+    backoff_ms=st.sampled_from([0, 1_000]),
+)
 fields = st.fixed_dictionaries(
     {
         "queue": st.sampled_from(QUEUES),
@@ -53,8 +67,20 @@ fields = st.fixed_dictionaries(
         "idempotency_key": st.sampled_from([None, None, None, "k", "l"]),
     }
 )
+UNKNOWN = HandedBack(JobError("TASK_UNKNOWN", "not here"))
 outcomes = st.sampled_from(
-    [DONE, DONE, BROKEN, BROKEN, Failed(BROKEN.error, permanent=True), Cancelled(), Released()]
+    [
+        DONE,
+        DONE,
+        BROKEN,
+        BROKEN,
+        CRASHED,
+        CRASHED,
+        Failed(BROKEN.error, permanent=True),
+        Cancelled(),
+        Released(),
+        UNKNOWN,
+    ]
 )
 draws = st.sampled_from([0.0, 0.3, 0.999])
 picks = st.lists(st.integers(0, 30), min_size=1, max_size=3)
@@ -198,6 +224,14 @@ class BrokerMachine(RuleBasedStateMachine):
         last = {answer.id: answer for answer in answers if answer}
         assert list(last.values()) == [self.model.agree(answer) for answer in last.values()]
 
+    @rule(chosen=picks)
+    def purge(self, chosen: list[int]) -> None:
+        job_ids = self.some_jobs(chosen)
+        gone = self.run(self.broker.purge(job_ids))
+        assert gone == self.model.purge(job_ids)
+        for job_id in itertools.compress(job_ids, gone):
+            del self.told[job_id]
+
     @rule(queue=st.sampled_from(QUEUES), verb=st.sampled_from(["pause", "resume", "resume"]))
     def pause_or_resume(self, queue: str, verb: str) -> None:
         self.run(getattr(self.broker, verb)(queue))
@@ -229,6 +263,7 @@ class BrokerMachine(RuleBasedStateMachine):
         listed = self.run(self.broker.find(JobQuery(limit=1_000)))
         newest_first = sorted(self.model.jobs.values(), key=lambda job: job.id, reverse=True)
         assert listed == [replace(job, result=None) for job in newest_first]
+        assert self.run(self.broker.attempts(list(self.model.jobs))) == self.model.remembered()
 
     @invariant()
     def one_token_is_current_per_running_job(self) -> None:

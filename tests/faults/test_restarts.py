@@ -166,6 +166,5 @@ async def test_ten_outages_under_load_lose_and_double_nothing(tmp_path: Path) ->
             told = await successes(broker)
             assert {told[job_id] for job_id in load_.accepted} == {1}
 
-            await desk.close()
             await broker.close()
             assert worker.stop() == 0

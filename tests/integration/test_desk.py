@@ -30,7 +30,6 @@ async def desk(house):
     await broker.open()
     opened = Desk(broker, Catalog([double]), "desk")
     yield opened
-    await opened.close()
     await broker.close()
 
 
@@ -162,14 +161,14 @@ async def test_wait_that_fails_leaves_no_waiter_behind(desk):
     with pytest.raises(PenstockError) as refused:
         await desk.get("nothing", PATIENCE_S)
     assert refused.value.code is ErrorCode.JOB_NOT_FOUND
-    assert not desk._feed._waiters
+    assert not desk._patience
 
 
 @pytest.fixture
 def calls(desk, monkeypatch):
-    """The verbs that the desk has asked of its broker, apart from reading the feed."""
+    """The verbs that the desk has asked of its broker."""
     asked = []
-    for name in ("submit", "get", "head"):
+    for name in ("submit", "wait"):
 
         def counting(verb, name=name):
             async def counted(*args):
@@ -186,7 +185,7 @@ async def test_submission_that_waits_asks_for_the_job_once(house, desk, calls):
     asking = asyncio.create_task(desk.submit(submission(queue="default"), wait_s=PATIENCE_S))
     await house.hands.work()
     assert (await asking).job.state is State.SUCCEEDED
-    assert calls == ["head", "submit", "get"]
+    assert calls == ["submit", "wait"]
 
 
 async def test_answer_that_is_known_is_not_asked_for_again(house, desk, calls):
@@ -197,30 +196,21 @@ async def test_answer_that_is_known_is_not_asked_for_again(house, desk, calls):
         receipt = await desk.submit(submission(queue="default", idempotency_key="k"), wait_s=PATIENCE_S)
     assert (receipt.admission, receipt.job.id) == (Admission.REPEATED, first.id)
     assert (receipt.job.state, bytes(receipt.job.result)) == (State.SUCCEEDED, b"42")
-    assert calls == ["head", "submit"]
+    assert calls == ["submit"]
 
 
 async def test_job_of_somebody_else_is_looked_at_before_it_is_waited_for(house, desk, monkeypatch):
-    """It ends, and the feed tells of it, between the receipt and the wait."""
+    """It ends between the receipt and the wait."""
     first = (await desk.submit(submission(queue="default", idempotency_key="k"))).job
     (claim,) = await house.hands.take()
-    told = asyncio.Event()
-    submit, events = desk._broker.submit, desk._broker.events
+    submit = desk._broker.submit
 
     async def submit_before_the_end(specs):
         receipts = await submit(specs)
         await house.hands.end(claim)
-        await told.wait()
         return receipts
 
-    async def watched(*args):
-        found = await events(*args)
-        if any(event.kind == "succeeded" for event in found):
-            told.set()
-        return found
-
     monkeypatch.setattr(desk._broker, "submit", submit_before_the_end)
-    monkeypatch.setattr(desk._broker, "events", watched)
     async with asyncio.timeout(PATIENCE_S / 2):
         receipt = await desk.submit(submission(queue="default", idempotency_key="k"), wait_s=PATIENCE_S)
     assert (receipt.job.id, receipt.job.state) == (first.id, State.SUCCEEDED)

@@ -192,7 +192,7 @@ async def test_sys_exit_and_any_exception_leave_the_child_alive(child):
     assert "hazardous.py" in answer.detail
     assert "penstock/executors" not in answer.detail
     answer = await child.answer(child.send("no_such_task"))
-    assert answer.code == FailureCode.TASK_ERROR
+    assert answer.code == FailureCode.TASK_UNKNOWN
     assert "there is no task 'no_such_task'" in answer.message
     assert await child.result(child.send("pid")) == child.pid
 

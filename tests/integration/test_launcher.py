@@ -70,6 +70,12 @@ def calls(node, verb):
     return sum(each.value for each in samples if each.labels == wanted and each.name.endswith("_calls_total"))
 
 
+def connections(node):
+    """How many clients are connected to a node's port."""
+    held = psutil.Process(node.pid("api")).net_connections("tcp")
+    return sum(each.status == "ESTABLISHED" and each.laddr.port == node.port for each in held)
+
+
 @contextlib.contextmanager
 def ended(node):
     """Whatever happens inside, nobody waits for this node afterwards."""
@@ -213,7 +219,9 @@ def test_who_waits_is_answered_at_the_end_and_does_not_hold_it_up(make_node):
 
     with ThreadPoolExecutor(2) as readers, ended(node):
         heard, waited = readers.submit(listen), readers.submit(wait)
-        until(lambda: calls(node, "get") >= 3, what="one looked, the other looked, listened and looked again")
+        until(lambda: calls(node, "get") >= 1, what="the stream has looked at its job")
+        until(lambda: connections(node) >= 2, what="both are connected")
+        node.client.get(job.id)  # what came before this has begun when it is answered
         began = time.monotonic()
         assert node.stop() == 0
         assert time.monotonic() - began < 4, "not even the time that is left for open connections"

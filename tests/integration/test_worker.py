@@ -59,7 +59,17 @@ async def begun(crew, mark):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hazards(crew):
     """One job of each kind that ends badly, run together with harmless ones."""
-    kinds = ["segfault", "leave", "quits", "fails", "hoard", "soft_loop", "stubborn_loop"]
+    kinds = [
+        "segfault",
+        "leave",
+        "quits",
+        "fails",
+        "hoard",
+        "soft_loop",
+        "stubborn_loop",
+        "spins",
+        "spins_deaf",
+    ]
     ids = {kind: await crew.submit(kind) for kind in kinds}
     harmless = await crew.submit_many("noop", [{"n": n} for n in range(50)])
     ended = dict(zip(ids, await crew.finished(*ids.values()), strict=True))
@@ -68,20 +78,27 @@ async def hazards(crew):
 
 
 @pytest.mark.parametrize(
-    ("kind", "code", "message", "attempts"),
+    ("kind", "code", "message", "counts"),
     [
-        ("segfault", FailureCode.CRASHED, "the process was ended by SIGSEGV", 2),
-        ("leave", FailureCode.CRASHED, "the process exited with status 3 before the task returned", 2),
-        ("quits", FailureCode.TASK_ERROR, "SystemExit: 4", 2),
-        ("fails", FailureCode.TASK_ERROR, "ValueError: as asked", 3),
-        ("soft_loop", FailureCode.TIMED_OUT, "took longer than 0.3 s", 1),
-        ("stubborn_loop", FailureCode.TIMED_OUT, "took longer than 300 ms and did not stop", 1),
+        ("segfault", FailureCode.CRASHED, "SIGSEGV (Segmentation fault)", (2, 2)),
+        ("leave", FailureCode.CRASHED, "the process exited with status 3 before the task returned", (2, 2)),
+        ("quits", FailureCode.TASK_ERROR, "SystemExit: 4", (2, 0)),
+        ("fails", FailureCode.TASK_ERROR, "ValueError: as asked", (3, 0)),
+        ("soft_loop", FailureCode.TIMED_OUT, "took longer than 0.3 s", (1, 0)),
+        ("stubborn_loop", FailureCode.TIMED_OUT, "took longer than 300 ms and did not stop", (1, 1)),
+        ("spins", FailureCode.TIMED_OUT, "used more than 200 ms of CPU time", (1, 0)),
+        ("spins_deaf", FailureCode.TIMED_OUT, "used more than 200 ms of CPU time and did not stop", (1, 1)),
     ],
 )
-async def test_poison_fails_after_its_attempts_and_says_why(hazards, kind, code, message, attempts):
+async def test_poison_fails_after_its_attempts_and_says_why(hazards, kind, code, message, counts):
     job = hazards[kind]
-    assert (job.state, job.attempt) == (State.FAILED, attempts)
+    assert (job.state, (job.attempt, job.crashes)) == (State.FAILED, counts)
     assert (job.error.code, job.error.message) == (code, message)
+
+
+async def test_waiting_is_no_cpu_time(crew):
+    job = await crew.run("rests")
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 1)
 
 
 async def test_unbounded_memory_ends_with_readable_sizes(hazards):
@@ -112,7 +129,7 @@ async def test_a_killed_child_is_noticed_at_once_and_only_its_job_is_retried(cre
     assert retried.at - killed_at < NOTICED_MS
     assert retried.kind in {EventKind.SCHEDULED, EventKind.QUEUED}
     assert retried.data["error"]["code"] == FailureCode.CRASHED
-    assert retried.data["error"]["message"] == "the process was ended by SIGKILL"
+    assert retried.data["error"]["message"] == "SIGKILL (Killed)"
     assert (await crew.get(doomed)).attempt == 2
     assert (await crew.get(neighbour)).attempt == 1
     assert sorted((tmp_path / "out").read_text().split()) == ["x", "y"]

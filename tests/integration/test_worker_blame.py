@@ -50,7 +50,7 @@ def runs(crew, job_id):
 @pytest.mark.parametrize(
     ("then", "message"),
     [
-        ("segfault", "the process was ended by SIGSEGV"),
+        ("segfault", "SIGSEGV (Segmentation fault)"),
         ("exit", "the process exited with status 3 before the task returned"),
     ],
 )

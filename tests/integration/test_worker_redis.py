@@ -73,5 +73,4 @@ async def test_an_idle_worker_costs_two_commands_a_second_and_wakes_for_a_job(tm
         receipt = await desk.submit(Submission(task="noop", params={"n": 7}), wait_s=PATIENCE_S)
         assert receipt.job.state is State.SUCCEEDED
         assert time.monotonic() - began < PROMPT_S
-        await desk.close()
         await broker.close()

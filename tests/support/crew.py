@@ -13,7 +13,7 @@ from penstock.core.clock import system_clock
 from penstock.core.job import Job, WorkerInfo
 from penstock.core.submission import Submission
 from penstock.executors.process import ProcessExecutor
-from penstock.ports import BrokerOptions, Event, EventKind
+from penstock.ports import BrokerOptions, Event, EventKind, Spool
 from penstock.service.desk import Desk
 from penstock.service.upkeep import Upkeep
 from penstock.worker.policy import SlotPolicy, WorkerPolicy
@@ -40,6 +40,7 @@ class Crew:
         drain_s: float = 10.0,
         slot: SlotPolicy | None = None,
         options: BrokerOptions | None = None,
+        spool: Spool | None = None,
     ) -> None:
         url = f"sqlite:///{folder / 'penstock.db'}?synchronous=normal"
         self.broker = connect(url, options or BrokerOptions(), system_clock)
@@ -54,7 +55,13 @@ class Crew:
         )
         self._keeping = Upkeep(self.broker, self.info.id)
         self.supervisor = Supervisor(
-            self.broker, self.executor, self.info, self.policy, on_lapse=self._keeping.hurry
+            self.broker,
+            self.executor,
+            self.info,
+            self.policy,
+            on_lapse=self._keeping.hurry,
+            on_outage=self._keeping.hold_off,
+            spool=spool,
         )
 
     async def __aenter__(self) -> Self:
@@ -76,7 +83,6 @@ class Crew:
             self._upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._upkeep
-            await self.desk.close()
             await self.broker.close()
 
     @property

@@ -66,6 +66,12 @@ def segfault() -> int:
     return 0
 
 
+@task(retries=20, backoff="10ms")
+def poison() -> int:
+    ctypes.string_at(0)
+    return 0
+
+
 @task(retries=1, backoff="10ms")
 def leave(status: int = 3) -> int:
     os._exit(status)
@@ -98,6 +104,27 @@ def stubborn_loop() -> int:
                 time.sleep(0.01)
         except Exception:  # noqa: BLE001 - that is the hazard
             logging.getLogger().info("not listening")
+
+
+@task(retries=0, cpu="200ms", grace="10s")
+def spins() -> int:
+    """Uses CPU time, and stops when it is asked to."""
+    total = 0
+    while True:
+        total += sum(range(10**6))
+
+
+@task(retries=0, cpu="200ms", grace="200ms")
+def spins_deaf() -> int:
+    """One call in which no signal handler runs."""
+    return sum(range(10**15))
+
+
+@task(retries=0, cpu="200ms", grace="200ms")
+def rests(seconds: float = 1.0) -> float:
+    """Takes much longer than its CPU time."""
+    time.sleep(seconds)
+    return seconds
 
 
 @task(retries=0)

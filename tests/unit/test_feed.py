@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.brokers.sqlite import feed as feed_module
+from penstock.brokers.sqlite.feed import Feed
 from penstock.core.errors import PenstockError, broker_unavailable
 from penstock.ports import Event, EventKind
-from penstock.service import feed as feed_module
-from penstock.service.feed import Feed
 
 PATIENCE_S = 10.0
 
@@ -188,13 +188,6 @@ async def test_waiter_who_gives_up_is_forgotten(feed, source):
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert not feed._waiters
-
-
-async def test_release_lets_everybody_go_and_holds_nobody_any_more(feed, source):
-    async with feed.waiting("a") as before, feed.waiting("b") as other:
-        feed.release()
-        async with feed.waiting("c") as after:
-            assert all(each.is_set() for each in (before, other, after))
 
 
 async def test_closing_ends_a_reader_that_has_just_heard_something(feed, source):

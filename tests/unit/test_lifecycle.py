@@ -25,17 +25,19 @@ from penstock.core.lifecycle import (
 
 NOW = 1_700_000_000_000
 BROKEN = JobError("TASK_ERROR", "it broke")
+CRASH = JobError("CRASHED", "SIGSEGV")
 
 limits = st.builds(
     Limits,
     max_attempts=st.integers(1, 5),
+    max_crashes=st.integers(1, 5),
     backoff_ms=st.integers(0, 10_000),
     backoff_cap_ms=st.integers(0, 60_000),
 )
 draws = st.floats(0, 1, exclude_max=True)
 outcomes = st.one_of(
     st.builds(Succeeded, st.just(Raw(b"1"))),
-    st.builds(Failed, st.just(BROKEN), permanent=st.booleans()),
+    st.builds(Failed, st.just(BROKEN), permanent=st.booleans(), crashed=st.booleans()),
     st.builds(Cancelled),
     st.builds(Released),
     st.builds(Lost, st.just("w")),
@@ -49,7 +51,7 @@ def spec(**changes: object) -> JobSpec:
 
 
 def claim_of(job: Job) -> Claim:
-    return Claim(spec=job.spec, token=job.token, attempt=job.attempt, losses=job.losses)
+    return Claim(spec=job.spec, token=job.token, attempt=job.attempt, losses=job.losses, crashes=job.crashes)
 
 
 def finish(job: Job, outcome: Outcome, draw: float = 0.5, now: int = NOW) -> Job:
@@ -106,6 +108,8 @@ def test_attempts_and_losses_never_exceed_their_limits(life: list[Job]) -> None:
         assert 0 <= job.attempt <= job.spec.limits.max_attempts
         assert 0 <= job.losses <= MAX_LOSSES + 1
         assert job.losses <= MAX_LOSSES or job.state is State.FAILED
+        assert 0 <= job.crashes <= min(job.attempt, job.spec.limits.max_crashes)
+        assert job.crashes < job.spec.limits.max_crashes or job.state.final or job.attempt == 0
 
 
 @given(lives())
@@ -125,6 +129,30 @@ def test_a_job_that_always_fails_uses_each_of_its_attempts_once(allowed: Limits,
         job = finish(job, Failed(BROKEN), draw)
     assert (starts, job.attempt) == (allowed.max_attempts, allowed.max_attempts)
     assert (job.state, job.error) == (State.FAILED, BROKEN)
+
+
+@given(limits, draws)
+def test_a_job_that_always_crashes_is_quarantined(allowed: Limits, draw: float) -> None:
+    job = lifecycle.accept(spec(limits=allowed), NOW)
+    starts = 0
+    while not job.state.final:
+        job = lifecycle.start(replace(job, state=State.QUEUED), "w", starts + 1, NOW)
+        starts += 1
+        job = finish(job, Failed(CRASH, crashed=True), draw)
+        assert job.crashes == starts
+    assert starts == min(allowed.max_attempts, allowed.max_crashes)
+    assert (job.state, job.error.code) == (State.FAILED, "CRASHED")
+    early = allowed.max_crashes < allowed.max_attempts
+    assert ("quarantined after" in job.error.message) == early
+    assert job.error.message.startswith("SIGSEGV")
+
+
+def test_an_ordinary_failure_is_no_crash() -> None:
+    job = running(spec=spec(limits=Limits(max_crashes=1)))
+    assert finish(job, Failed(BROKEN)).state is State.SCHEDULED
+    crashed = finish(running(spec=spec(), attempt=2, crashes=2), Failed(BROKEN))
+    assert (crashed.state, crashed.crashes) == (State.SCHEDULED, 2)
+    assert finish(running(attempt=2, crashes=2), Failed(CRASH, crashed=True)).state is State.FAILED
 
 
 def test_a_job_outlives_so_many_lost_workers_and_no_more() -> None:

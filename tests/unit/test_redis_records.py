@@ -6,7 +6,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.brokers.redis.packing import pack_ids, pack_job, pack_jobs
-from penstock.brokers.redis.records import id_bytes, id_text, id_texts, pack_spec, read_spec
+from penstock.brokers.redis.records import (
+    id_bytes,
+    id_text,
+    id_texts,
+    pack_spec,
+    read_spec,
+)
 from penstock.core.ids import new_id
 from penstock.core.job import JobSpec, Limits, Priority
 from penstock.core.lifecycle import rank
@@ -29,7 +35,9 @@ queues = st.one_of(
 limits = st.builds(
     Limits,
     max_attempts=st.integers(1, 1_000),
+    max_crashes=st.integers(1, 100),
     timeout_ms=st.none() | count,
+    cpu_ms=st.none() | count,
     grace_ms=count,
     memory_bytes=st.none() | count,
     threads=st.integers(1, 1_000),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from penstock.core.errors import PenstockError
 from penstock.settings import Settings, available_cpus, available_memory
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
@@ -18,6 +19,8 @@ def _clean(monkeypatch, tmp_path):
     """No setting of whoever runs the tests, neither from the environment nor from an .env file."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"PENSTOCK_{name.upper()}", raising=False)
+    for name in ("HTTP_ADDR", "QUEUE_NAME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -145,3 +148,63 @@ def test_given_values_win_over_the_environment(monkeypatch):
 def test_settings_do_not_change():
     with pytest.raises(ValidationError):
         Settings().port = 1
+
+
+@pytest.mark.parametrize(
+    ("written", "host", "port"),
+    [
+        (":8080", "127.0.0.1", 8080),
+        ("0.0.0.0:8080", "0.0.0.0", 8080),
+        ("localhost:0", "localhost", 0),
+        ("[::1]:8080", "::1", 8080),
+        ("[::]:80", "::", 80),
+        ("10.0.0.1", "10.0.0.1", 8000),
+        ("", "127.0.0.1", 8000),
+    ],
+)
+def test_http_addr(monkeypatch, written, host, port):
+    monkeypatch.setenv("HTTP_ADDR", written)
+    settings = Settings()
+    assert (settings.host, settings.port) == (host, port)
+
+
+def test_own_names_win_over_http_addr_each_for_itself(monkeypatch):
+    monkeypatch.setenv("HTTP_ADDR", "10.0.0.1:8080")
+    monkeypatch.setenv("PENSTOCK_PORT", "1234")
+    assert (Settings().host, Settings().port) == ("10.0.0.1", 1234)
+    monkeypatch.setenv("PENSTOCK_HOST", "127.0.0.2")
+    assert (Settings().host, Settings(port=4321).port) == ("127.0.0.2", 4321)
+
+
+@pytest.mark.parametrize("written", ["8080:", ":", ":http", ":65536", "a b:80", "::1:80", "http://a:80"])
+def test_an_http_addr_that_cannot_be_understood_is_named(monkeypatch, written):
+    monkeypatch.setenv("HTTP_ADDR", written)
+    with pytest.raises(PenstockError, match="HTTP_ADDR"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("named", "queues", "served"),
+    [
+        (None, None, ("default", "messages")),
+        ("mail", None, ("default", "mail")),
+        ("mail", "long", ("long", "mail")),
+        ("mail", "mail,long", ("mail", "long")),
+        ("", "long", ("long",)),
+        (None, "long", ("long",)),
+    ],
+)
+def test_a_worker_serves_the_queue_of_messages(monkeypatch, named, queues, served):
+    for name, value in (("QUEUE_NAME", named), ("PENSTOCK_QUEUES", queues)):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert Settings().queues == served
+
+
+@pytest.mark.parametrize("queues", [None, "long"])
+def test_a_queue_name_that_is_none_is_named(monkeypatch, queues):
+    monkeypatch.setenv("QUEUE_NAME", "two words")
+    if queues:
+        monkeypatch.setenv("PENSTOCK_QUEUES", queues)
+    with pytest.raises(PenstockError, match="QUEUE_NAME: 'two words'"):
+        Settings()

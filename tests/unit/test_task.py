@@ -105,6 +105,7 @@ def test_limits_are_read_from_the_way_people_write_them() -> None:
         name="heavy",
         version="3",
         timeout="10m",
+        cpu="5m",
         grace=1,
         memory="2GB",
         threads=4,
@@ -121,6 +122,7 @@ def test_limits_are_read_from_the_way_people_write_them() -> None:
     assert anything.limits == Limits(
         max_attempts=1,
         timeout_ms=600_000,
+        cpu_ms=300_000,
         grace_ms=1_000,
         memory_bytes=2 * 10**9,
         threads=4,
@@ -129,6 +131,11 @@ def test_limits_are_read_from_the_way_people_write_them() -> None:
     )
     assert (anything.name, anything.version, anything.queue) == ("heavy", "3", "big")
     assert (anything.priority, dict(anything.example)) == (Priority.LOW, {"n": 1})
+
+
+def test_crashes_may_be_as_many_as_attempts() -> None:
+    assert task(crashes=4)(add.function).limits == Limits(max_attempts=4, max_crashes=4)
+    assert task(crashes=1)(add.function).limits.max_crashes == 1
 
 
 def test_limits_have_defaults() -> None:
@@ -297,6 +304,11 @@ def test_a_name_that_does_not_fit_everywhere_is_refused(name: str) -> None:
         {"retries": -1},
         {"threads": 0},
         {"timeout": "soon"},
+        {"cpu": 0},
+        {"crashes": 0},
+        {"crashes": 5},
+        {"crashes": 2, "retries": 0},
+        {"crashes": 101, "retries": 200},
         {"timeout": 0},
         {"grace": -1},
         {"backoff": "x"},

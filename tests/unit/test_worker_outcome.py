@@ -6,7 +6,7 @@ import pytest
 from penstock.core.attempt import Done, Fault
 from penstock.core.errors import FailureCode
 from penstock.core.job import JobError
-from penstock.core.lifecycle import Cancelled, Failed, Lost, Succeeded
+from penstock.core.lifecycle import Cancelled, Failed, HandedBack, Lost, Succeeded
 from penstock.ports import Exit
 from penstock.worker.outcome import died, said
 
@@ -23,21 +23,21 @@ def test_what_a_child_says_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        (-signal.SIGSEGV, "the process was ended by SIGSEGV"),
-        (-signal.SIGKILL, "the process was ended by SIGKILL"),
-        (-40, "the process was ended by signal 40"),
+        (-signal.SIGSEGV, "SIGSEGV (Segmentation fault)"),
+        (-signal.SIGKILL, "SIGKILL (Killed)"),
+        (-40, "signal 40"),
         (0, "the process exited with status 0 before the task returned"),
         (3, "the process exited with status 3 before the task returned"),
     ],
 )
 def test_a_death_is_a_crash_with_its_cause(status, message):
     outcome = died(Exit(status=status, max_rss=10 * MIB), 100 * MIB)
-    assert outcome == Failed(JobError(FailureCode.CRASHED, message))
+    assert outcome == Failed(JobError(FailureCode.CRASHED, message), crashed=True)
 
 
 def test_a_kill_beyond_the_memory_limit_is_out_of_memory():
     outcome = died(Exit(status=-signal.SIGKILL, max_rss=150 * MIB), 100 * MIB)
-    assert outcome == Failed(JobError(FailureCode.OUT_OF_MEMORY, "150 MiB > limit 100 MiB"))
+    assert outcome == Failed(JobError(FailureCode.OUT_OF_MEMORY, "150 MiB > limit 100 MiB"), crashed=True)
 
 
 def test_another_signal_beyond_the_memory_limit_is_a_crash():
@@ -47,3 +47,8 @@ def test_another_signal_beyond_the_memory_limit_is_a_crash():
 
 def test_a_child_that_vanished_with_its_zygote_is_not_charged():
     assert isinstance(died(Exit(status=None), 100 * MIB), Lost)
+
+
+def test_a_task_that_is_unknown_here_is_handed_back_and_not_failed():
+    answer = Fault(1, "TASK_UNKNOWN", "there is no task 'new'; known tasks: add", "")
+    assert said(answer) == HandedBack(JobError("TASK_UNKNOWN", answer.message))

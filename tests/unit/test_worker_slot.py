@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.core.attempt import Done, Fault, Line, Note, Ready, Recalled
 from penstock.core.errors import ErrorCode, FailureCode, PenstockError
-from penstock.core.job import JobProgress, JobSpec, Limits
+from penstock.core.job import JobError, JobProgress, JobSpec, Limits
 from penstock.core.lifecycle import Cancelled, Claim, Failed, Released, Succeeded
 from penstock.ports import Exit
 from penstock.worker.holding import Holding
@@ -41,6 +41,7 @@ class Puppet:
         self.queue, self.running, self.cancelled = deque(), None, set()
         self.closed = self.killed = self.dead = False
         self.size = 0
+        self.cpu = 0.0
         self.signals = []
 
     def send(self, runs):
@@ -68,6 +69,9 @@ class Puppet:
 
     def rss(self):
         return self.size
+
+    def cpu_ms(self):
+        return self.cpu
 
     def hear(self):
         """Take the next message from the supervisor."""
@@ -388,6 +392,32 @@ async def test_an_attempt_past_its_grace_is_killed_as_timed_out():
     error = stage.outcome(token).error
     assert error.code == FailureCode.TIMED_OUT
     assert error.message == "took longer than 1 s and did not stop"
+
+
+@acted
+async def test_an_attempt_is_killed_for_its_own_cpu_time_only():
+    stage = Stage()
+    child = await stage.start()
+    limits = Limits(cpu_ms=300, grace_ms=200)
+    (first,) = stage.give(limits=limits)
+    for cpu in (5_000.0, 5_500.0):  # what ran before, then all that is allowed
+        child.cpu = cpu
+        stage.slot.patrol(time.monotonic())
+    child.work()
+    (second,) = stage.give(limits=limits)
+    child.cpu = 5_900.0
+    stage.slot.patrol(time.monotonic())
+    child.cpu = 6_400.0
+    stage.slot.patrol(time.monotonic())
+    assert not child.killed
+    assert isinstance(stage.outcome(first), Succeeded)
+    child.cpu = 6_401.0
+    stage.slot.patrol(time.monotonic())
+    assert child.killed
+    child.die()
+    outcome = stage.outcome(second)
+    assert outcome.error == JobError("TIMED_OUT", "used more than 300 ms of CPU time and did not stop")
+    assert outcome.crashed
 
 
 @acted

@@ -63,7 +63,6 @@ class Penstock:
 
     async def close(self) -> None:
         """Hang up."""
-        await self._desk.close()
         await self._broker.close()
 
 

@@ -34,7 +34,9 @@ def create_app(office: Office, lifespan: Lifespan | None = None) -> FastAPI:
         routes=list(_routes(office)),
     )
     errors.install(app)
-    app.add_middleware(Guard, max_body=office.max_body, registry=office.registry)
+    app.add_middleware(
+        Guard, max_body=office.max_body, registry=office.registry, leaving=lambda: office.desk.leaving
+    )
     return app
 
 

@@ -15,9 +15,9 @@ from penstock.core.units import readable_size
 class TooLargeError(HTTPException):
     """A body past the limit. FastAPI lets only an `HTTPException` through while it reads a body."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, what: str = "request body") -> None:
         super().__init__(413)
-        message = f"the request body is larger than {readable_size(limit)}"
+        message = f"the {what} is larger than {readable_size(limit)}"
         self.refused = PenstockError(ErrorCode.TOO_LARGE, message, {"limit_bytes": limit})
 
 

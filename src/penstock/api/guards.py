@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from fastapi import Request
@@ -27,12 +27,18 @@ SECURITY_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 
+LAST_ANSWER = ((b"connection", b"close"),)
+"""Whoever keeps connections open should not send the next request to a node that will be gone."""
+
 
 class Guard:
     """Pure ASGI on raw headers: wrapped requests and responses would cost more than most routes do."""
 
-    def __init__(self, app: ASGIApp, max_body: int, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, app: ASGIApp, max_body: int, registry: CollectorRegistry, leaving: Callable[[], bool]
+    ) -> None:
         self._app = app
+        self._leaving = leaving
         self._max_body = max_body
         self._log = structlog.get_logger("penstock.api")
         self._meters = _Meters(registry)
@@ -58,6 +64,7 @@ class Guard:
                     (b"x-request-id", request_id.encode()),
                     (b"x-response-time", took.encode()),
                     *SECURITY_HEADERS,
+                    *(LAST_ANSWER if self._leaving() else ()),
                 ]
             await send(message)
 

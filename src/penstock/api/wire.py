@@ -10,6 +10,7 @@ from penstock.core.catalog import AnyTask
 from penstock.core.clock import iso
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job
+from penstock.core.past import Attempt
 from penstock.core.submission import TaskView
 from penstock.ports import Admission, Event, QueueStats, Receipt, WorkerStats
 
@@ -93,6 +94,7 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "attempt": job.attempt,
         "max_attempts": spec.limits.max_attempts,
         "losses": job.losses,
+        "crashes": job.crashes,
         "cancel_requested": job.cancel_requested,
         "cached": admission is Admission.CACHED,
         "joined": admission is Admission.JOINED,
@@ -107,6 +109,19 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "parent_id": spec.parent_id,
         "position": None,
         "eta_s": None,
+    }
+
+
+def attempt_view(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as `AttemptView` describes it."""
+    return {
+        "attempt": attempt.attempt,
+        "worker": attempt.worker,
+        "started_at": attempt.started_at and iso(attempt.started_at),
+        "ended_at": attempt.ended_at and iso(attempt.ended_at),
+        "outcome": attempt.outcome,
+        "code": attempt.code,
+        "message": attempt.message,
     }
 
 
@@ -127,7 +142,9 @@ def task_view(task: AnyTask) -> TaskView:
         queue=task.queue,
         priority=task.priority,
         max_attempts=limits.max_attempts,
+        max_crashes=limits.max_crashes,
         timeout_s=None if limits.timeout_ms is None else limits.timeout_ms / 1000,
+        cpu_s=None if limits.cpu_ms is None else limits.cpu_ms / 1000,
         memory_bytes=limits.memory_bytes,
         params_schema=task.params_schema,
         result_schema=task.result_schema,

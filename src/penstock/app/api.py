@@ -44,7 +44,6 @@ def make_api(settings: Settings, catalog: Catalog) -> Api:
         try:
             yield
         finally:
-            await desk.close()
             await broker.close()
 
     office = Office(desk, registry, settings.node, socket.gethostname(), __version__, settings.max_body)

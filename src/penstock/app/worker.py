@@ -6,15 +6,19 @@ import secrets
 import signal
 import socket
 
+import structlog
 from prometheus_client import CollectorRegistry, start_http_server
 
 from penstock import __version__
 from penstock.app.broker import make_broker, open_patiently
+from penstock.app.spool import broker_key, worker_spool
 from penstock.core.clock import system_clock
+from penstock.core.errors import PenstockError
 from penstock.core.job import WorkerInfo
 from penstock.executors.process import ProcessExecutor
 from penstock.service.upkeep import Upkeep
 from penstock.settings import Settings
+from penstock.worker.leftovers import Leftovers
 from penstock.worker.policy import SlotPolicy, WorkerPolicy
 from penstock.worker.supervisor import Supervisor
 
@@ -27,9 +31,18 @@ async def run_worker(settings: Settings, parent: int | None = None) -> None:
     registry = CollectorRegistry()
     broker = make_broker(settings, registry)
     info = worker_info(settings)
-    upkeep = Upkeep(broker, info.id)
-    executor = ProcessExecutor(settings.tasks)
-    supervisor = Supervisor(broker, executor, info, worker_policy(settings), on_lapse=upkeep.hurry)
+    spool = worker_spool(settings, info.id)
+    leftovers = Leftovers(broker, spool)
+    upkeep = Upkeep(broker, info.id, leftovers.settle)
+    supervisor = Supervisor(
+        broker,
+        ProcessExecutor(settings.tasks, broker_key(settings)),
+        info,
+        worker_policy(settings),
+        on_lapse=upkeep.hurry,
+        on_outage=upkeep.hold_off,
+        spool=spool if settings.spool_limit else None,
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)
@@ -38,12 +51,22 @@ async def run_worker(settings: Settings, parent: int | None = None) -> None:
     if settings.worker_metrics_port:
         start_http_server(settings.worker_metrics_port, "127.0.0.1", registry)
     await open_patiently(broker, settings.broker_url)
+    await settle_leftovers(leftovers)
     looking_after = asyncio.create_task(upkeep.run())
     try:
         await supervisor.run()
     finally:
         looking_after.cancel()
         await broker.close()
+
+
+async def settle_leftovers(leftovers: Leftovers) -> None:
+    """Before anything is taken over: what the last worker of this machine had done is done."""
+    try:
+        await leftovers.settle()
+    except PenstockError as failed:
+        log = structlog.get_logger("penstock.spool")
+        log.warning("spooled outcomes have to wait", error=failed.message)  # upkeep tries again
 
 
 def _orphaned(loop: asyncio.AbstractEventLoop, parent: int, supervisor: Supervisor) -> None:

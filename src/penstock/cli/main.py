@@ -11,7 +11,7 @@ from penstock.cli import commands, show
 from penstock.cli.run import AS_JSON
 from penstock.core.errors import ErrorCode, PenstockError
 
-ORDER = ("up", "api", "worker", "submit", "get", "wait", "cancel", "retry", "jobs")
+ORDER = ("up", "api", "worker", "submit", "get", "wait", "cancel", "retry", "jobs", "dead")
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it does not understand."""

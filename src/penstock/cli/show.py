@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock.core.errors import PenstockError
-from penstock.core.submission import JobView
+from penstock.core.submission import AttemptView, JobView
 from penstock.core.text import printable
 
 # Without a terminal nothing is cut off to fit one: the reader is a file or another program.
@@ -44,9 +44,12 @@ def error_json(error: PenstockError) -> None:
     as_json({"error": {"code": error.code, "message": error.message, "details": error.details}})
 
 
-def job_json(job: JobView) -> dict[str, Any]:
-    """A job as the API gives it."""
-    return job.model_dump(mode="json")
+def job_json(job: JobView, attempts: Sequence[AttemptView] | None = None) -> dict[str, Any]:
+    """A job as the API gives it, with ``attempts`` if there are any to show."""
+    shown = job.model_dump(mode="json")
+    if attempts is not None:
+        shown["attempts"] = [each.model_dump(mode="json") for each in attempts]
+    return shown
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
@@ -81,9 +84,13 @@ def styled(markup: str) -> Text:
 
 def duration(job: JobView) -> str:
     """How long the last attempt took."""
-    if job.started_at is None or job.finished_at is None:
+    return _span(job.started_at, job.finished_at)
+
+
+def _span(began: str | None, ended: str | None) -> str:
+    if began is None or ended is None:
         return ""
-    took = datetime.fromisoformat(job.finished_at) - datetime.fromisoformat(job.started_at)
+    took = datetime.fromisoformat(ended) - datetime.fromisoformat(began)
     return f"{took.total_seconds():.2f} s"
 
 
@@ -93,14 +100,15 @@ def job_line(job: JobView) -> None:
     console.print(f"{job.id}  {escape(job.task)}  {state(job)}  {duration(job)}{error}", soft_wrap=True)
 
 
-def job_details(job: JobView) -> None:
-    """Everything about a job, the result last."""
+def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> None:
+    """Everything about a job, the result and its attempts last."""
     facts = {
         "task": escape(job.task),
         "state": state(job),
         "queue": f"{escape(job.queue)}, {job.priority} priority",
         "attempt": f"{job.attempt} of {job.max_attempts}",
         "lost": job.losses and f"{job.losses} times by a worker that vanished",
+        "crashed": job.crashes and f"{job.crashes} times",
         "created": job.created_at,
         "due": job.due_at if job.state == "scheduled" else None,
         "started": job.started_at,
@@ -120,6 +128,21 @@ def job_details(job: JobView) -> None:
             console.print(f"  {name:<13} {fact}", soft_wrap=True)
     if job.error and job.error.detail:
         console.print(escape(job.error.detail.rstrip()), style="dim", soft_wrap=True)
+    if attempts is not None:
+        _attempts(attempts)
+
+
+def _attempts(attempts: Sequence[AttemptView]) -> None:
+    columns = ("attempt", "ended", "took", "worker", "outcome", "")
+    rows = (
+        (each.attempt, each.ended_at, _span(each.started_at, each.ended_at), each.worker, *_ending(each))
+        for each in attempts
+    )
+    table(columns, rows, "no attempt has ended yet")
+
+
+def _ending(attempt: AttemptView) -> tuple[str, str]:
+    return attempt.code or attempt.outcome, attempt.message
 
 
 def _compact(value: Any, limit: int = 2_000) -> str:

@@ -8,9 +8,10 @@ from urllib.parse import quote
 import msgspec
 from pydantic import BaseModel, ValidationError
 
+from penstock.core.dead import DeadList, DeadReport
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import non_finite
-from penstock.core.submission import JobView, Submission, TaskView
+from penstock.core.submission import AttemptView, JobView, Submission, TaskView
 
 Answer = TypeVar("Answer")
 Model = TypeVar("Model", bound=BaseModel)
@@ -55,9 +56,31 @@ def cancel(job_id: str) -> Call[JobView]:
     return Call("DELETE", _path("jobs", job_id), JobView.model_validate)
 
 
-def retry(job_id: str) -> Call[JobView]:
-    """Queue a failed or cancelled job anew."""
-    return Call("POST", _path("jobs", job_id, "retry"), JobView.model_validate)
+def retry(job_id: str, params: Mapping[str, Any] | None = None) -> Call[JobView]:
+    """Queue a failed or cancelled job anew; with ``params``, a new job like it."""
+    body = None if params is None else _encode({"params": params})
+    return Call("POST", _path("jobs", job_id, "retry"), JobView.model_validate, body=body)
+
+
+def attempts(job_id: str) -> Call[list[AttemptView]]:
+    """A job's attempts that are over."""
+    path = _path("jobs", job_id, "attempts")
+    return Call("GET", path, lambda found: _models(AttemptView, found["attempts"]))
+
+
+def dead(**page: Any) -> Call[DeadList]:
+    """Dead letters; ``page`` are the fields of `DeadPage`."""
+    return Call("GET", "/dead", DeadList.model_validate, _given(page))
+
+
+def retry_dead(**choice: Any) -> Call[DeadReport]:
+    """Queue dead letters anew; ``choice`` are the fields of `DeadChoice`."""
+    return Call("POST", "/dead/retry", DeadReport.model_validate, body=_encode(_given(choice)))
+
+
+def purge_dead(**choice: Any) -> Call[DeadReport]:
+    """Forget dead letters; ``choice`` are the fields of `DeadChoice`, with at most some hundred ids."""
+    return Call("DELETE", "/dead", DeadReport.model_validate, _given(choice))
 
 
 def find(**filters: Any) -> Call[list[JobView]]:

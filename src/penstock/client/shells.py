@@ -82,9 +82,9 @@ class Client:
         """Stop a job."""
         return self.send(messages.cancel(job_id))
 
-    def retry(self, job_id: str) -> JobView:
-        """Queue a failed or cancelled job anew."""
-        return self.send(messages.retry(job_id))
+    def retry(self, job_id: str, params: Mapping[str, Any] | None = None) -> JobView:
+        """Queue a failed or cancelled job anew; with ``params``, a new job like it with these parameters."""
+        return self.send(messages.retry(job_id, params))
 
     def jobs(self, **filters: Any) -> list[JobView]:
         """Jobs newest first; filters are ``state``, ``task``, ``queue``, ``before``, ``limit``."""
@@ -166,9 +166,9 @@ class AsyncClient:
         """See `Client.cancel`."""
         return await self.send(messages.cancel(job_id))
 
-    async def retry(self, job_id: str) -> JobView:
+    async def retry(self, job_id: str, params: Mapping[str, Any] | None = None) -> JobView:
         """See `Client.retry`."""
-        return await self.send(messages.retry(job_id))
+        return await self.send(messages.retry(job_id, params))
 
     async def jobs(self, **filters: Any) -> list[JobView]:
         """See `Client.jobs`."""

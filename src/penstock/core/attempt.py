@@ -11,7 +11,7 @@ from penstock.core.job import JobProgress
 
 
 class Run(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """Run one attempt of a task on canonical JSON parameters."""
+    """Run one attempt of a task on canonical JSON parameters, within so much time and CPU time."""
 
     job_id: str
     token: int
@@ -20,6 +20,7 @@ class Run(msgspec.Struct, frozen=True, tag=True, array_like=True):
     params: bytes
     timeout_ms: int | None = None
     threads: int = 1
+    cpu_ms: int | None = None
 
 
 class Batch(msgspec.Struct, frozen=True, tag=True, array_like=True):

@@ -35,6 +35,8 @@ class FailureCode(StrEnum):
     CRASHED = "CRASHED"
     WORKER_LOST = "WORKER_LOST"
     CANCELLED = "CANCELLED"
+    TASK_UNKNOWN = "TASK_UNKNOWN"
+    """No worker of the queue knows the task."""
 
 
 class PenstockError(Exception):

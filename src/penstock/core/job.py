@@ -33,10 +33,15 @@ class Priority(StrEnum):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one job may use. Durations in milliseconds, memory in bytes."""
+    """What one job may use. Durations in milliseconds, memory in bytes.
+
+    ``max_crashes`` of its attempts may end the process they run in; see `Job.crashes`.
+    """
 
     max_attempts: int = 4
+    max_crashes: int = 3
     timeout_ms: int | None = None
+    cpu_ms: int | None = None
     grace_ms: int = 2_000
     memory_bytes: int | None = None
     threads: int = 1
@@ -86,8 +91,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the broker knows of one job at one moment. Times are UTC milliseconds.
 
     ``attempt`` counts the attempts that were used up; ``losses`` counts attempts that ended because
-    a worker vanished, which are not charged to the job. ``token`` is the right to settle the
-    current attempt, 0 while there is none.
+    a worker vanished, which are not charged to the job; ``crashes`` counts attempts with which a child
+    process ended: by itself, by a signal, or killed by its supervisor; ``handbacks`` counts workers that
+    did not know the task. ``token`` is the right to settle the current attempt, 0 while there is none.
     """
 
     spec: JobSpec
@@ -96,6 +102,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     due_at: int
     attempt: int = 0
     losses: int = 0
+    crashes: int = 0
+    handbacks: int = 0
     token: int = 0
     worker: str | None = None
     cancel_requested: bool = False

@@ -13,12 +13,19 @@ from msgspec.structs import replace
 
 from penstock.core.errors import FailureCode
 from penstock.core.job import Job, JobError, JobSpec, Limits, Priority, State
+from penstock.core.past import LONGEST_MESSAGE, Ending
 
 AGE_STEP_MS = 60_000
 """A waiting job overtakes newer jobs one priority above it after this long, two above after twice this."""
 
 MAX_LOSSES = 5
 """Vanished workers a job may outlive before it is taken for the cause."""
+
+MAX_HANDBACKS = 20
+"""How often workers may hand back a job whose task they do not know; some minutes of a rolling upgrade."""
+
+HANDBACK_MS, HANDBACK_CAP_MS = 1_000, 30_000
+"""How long a job that was handed back waits for another worker at first, and at most."""
 
 _HEAD_START = MappingProxyType(
     {Priority.HIGH: 0, Priority.MEDIUM: AGE_STEP_MS, Priority.LOW: 2 * AGE_STEP_MS}
@@ -32,10 +39,14 @@ class Succeeded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The attempt ended with an error; ``permanent`` means that another attempt cannot help."""
+    """The attempt ended with an error; ``permanent`` means that another attempt cannot help.
+
+    ``crashed``: its process ended with it, by itself or because it had to be killed.
+    """
 
     error: JobError
     permanent: bool = False
+    crashed: bool = False
 
 
 class Cancelled(msgspec.Struct, frozen=True, tag=True):
@@ -52,20 +63,40 @@ class Lost(msgspec.Struct, frozen=True, tag=True):
     worker: str
 
 
-Outcome = Succeeded | Failed | Cancelled | Released | Lost
+class HandedBack(msgspec.Struct, frozen=True, tag=True):
+    """This worker does not know the task, another one may; the attempt is not charged. ``error`` says so."""
+
+    error: JobError
+
+
+_ENDINGS = MappingProxyType(
+    {
+        Failed: "failed",
+        Cancelled: "cancelled",
+        Released: "released",
+        Lost: "lost",
+        HandedBack: "released",
+    },
+)
+
+Outcome = Succeeded | Failed | Cancelled | Released | Lost | HandedBack
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The right to run one attempt; ``token`` settles it as long as no later claim exists.
 
-    ``lost_by`` names the vanished worker when the claim comes from reclaiming.
+    ``lost_by`` names the vanished worker when the claim comes from reclaiming, ``begun_at`` tells when
+    that one had begun (UTC milliseconds).
     """
 
     spec: JobSpec
     token: int
     attempt: int
     losses: int = 0
+    crashes: int = 0
+    handbacks: int = 0
     lost_by: str | None = None
+    begun_at: int | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +105,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     attempt: int
     losses: int
+    crashes: int = 0
+    handbacks: int = 0
     delay_ms: int = 0
     error: JobError | None = None
 
@@ -82,6 +115,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """One finished attempt: what to store if its token still holds.
 
     ``if_cancelled`` replaces ``verdict`` when a cancel was requested before the settlement came.
+    ``ending`` is what the job is to remember of the attempt, None if it succeeded.
     """
 
     job_id: str
@@ -89,6 +123,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     if_cancelled: Verdict
     result: msgspec.Raw | None = None
+    ending: Ending | None = None
 
 
 def rank(priority: Priority, ready_at: int) -> int:
@@ -113,13 +148,15 @@ def decide(claim: Claim, outcome: Outcome, draw: float) -> Verdict:
     """What becomes of a job whose attempt ended so; ``draw`` in [0, 1) is the back-off's jitter."""
     match outcome:
         case Succeeded():
-            return _success(claim.attempt, claim.losses)
+            return _success(claim.attempt, claim.losses, claim.crashes)
         case Cancelled():
             return _verdict(claim, State.CANCELLED, error=cancelled_error())
         case Released():
             return _uncharged(claim, claim.losses)
         case Lost():
             return _after_loss(claim, outcome)
+        case HandedBack():
+            return _after_handback(claim, outcome, draw)
         case Failed():
             return _after_failure(claim, outcome, draw)
 
@@ -128,11 +165,36 @@ def settlement(claim: Claim, outcome: Outcome, draw: float) -> Settlement:
     """The settlement of an attempt, with both endings decided: as it is, and if it was cancelled."""
     verdict = decide(claim, outcome, draw)
     if isinstance(outcome, Succeeded):
-        if_cancelled, result = verdict, outcome.result
-    else:
-        if_cancelled, result = verdict if verdict.state.final else decide(claim, Cancelled(), draw), None
+        return Settlement(
+            job_id=claim.spec.id,
+            token=claim.token,
+            verdict=verdict,
+            if_cancelled=verdict,
+            result=outcome.result,
+        )
     return Settlement(
-        job_id=claim.spec.id, token=claim.token, verdict=verdict, if_cancelled=if_cancelled, result=result
+        job_id=claim.spec.id,
+        token=claim.token,
+        verdict=verdict,
+        if_cancelled=verdict if verdict.state.final else decide(claim, Cancelled(), draw),
+        ending=_ending(claim, outcome),
+    )
+
+
+def _ending(claim: Claim, outcome: Failed | Cancelled | Released | Lost | HandedBack) -> Ending:
+    """What is remembered of the attempt: how it ended itself, whatever became of its job."""
+    code, message = None, ""
+    if isinstance(outcome, Failed):
+        code, message = outcome.error.code, outcome.error.message[:LONGEST_MESSAGE]
+    elif isinstance(outcome, Lost):
+        message = f"the worker vanished: {outcome.worker}"
+    return Ending(
+        attempt=claim.attempt,
+        outcome=_ENDINGS[type(outcome)],
+        code=code,
+        message=message,
+        worker=claim.lost_by,
+        started_at=claim.begun_at,
     )
 
 
@@ -166,6 +228,8 @@ def settle(job: Job, settled: Settlement, now: int) -> Job:
         state=verdict.state,
         attempt=verdict.attempt,
         losses=verdict.losses,
+        crashes=verdict.crashes,
+        handbacks=verdict.handbacks,
         token=0,
         due_at=due_at,
         finished_at=now if verdict.state.final else None,
@@ -194,6 +258,8 @@ def revive(job: Job, now: int) -> Job:
         state=State.QUEUED,
         attempt=0,
         losses=0,
+        crashes=0,
+        handbacks=0,
         due_at=now,
         cancel_requested=False,
         worker=None,
@@ -227,17 +293,25 @@ def cancelled_error() -> JobError:
 
 
 @lru_cache
-def _success(attempt: int, losses: int) -> Verdict:
+def _success(attempt: int, losses: int, crashes: int) -> Verdict:
     """One value for all: most jobs end so, and making it would be most of the work of settling one."""
-    return Verdict(state=State.SUCCEEDED, attempt=attempt, losses=losses)
+    return Verdict(state=State.SUCCEEDED, attempt=attempt, losses=losses, crashes=crashes)
 
 
 def _verdict(claim: Claim, state: State, *, error: JobError | None = None, delay_ms: int = 0) -> Verdict:
-    return Verdict(state=state, attempt=claim.attempt, losses=claim.losses, error=error, delay_ms=delay_ms)
+    return Verdict(
+        state=state,
+        attempt=claim.attempt,
+        losses=claim.losses,
+        crashes=claim.crashes,
+        error=error,
+        delay_ms=delay_ms,
+    )
 
 
 def _uncharged(claim: Claim, losses: int) -> Verdict:
-    return Verdict(state=State.QUEUED, attempt=claim.attempt - 1, losses=losses)
+    kept = _verdict(claim, State.QUEUED)
+    return replace(kept, attempt=claim.attempt - 1, losses=losses, handbacks=claim.handbacks)
 
 
 def _after_loss(claim: Claim, lost: Lost) -> Verdict:
@@ -246,13 +320,37 @@ def _after_loss(claim: Claim, lost: Lost) -> Verdict:
         return _uncharged(claim, losses)
     message = f"{losses} workers vanished while running this job, the last was {lost.worker}"
     error = JobError(FailureCode.WORKER_LOST, message)
-    return Verdict(state=State.FAILED, attempt=claim.attempt, losses=losses, error=error)
+    return replace(_verdict(claim, State.FAILED, error=error), losses=losses)
+
+
+def _after_handback(claim: Claim, handed: HandedBack, draw: float) -> Verdict:
+    count = claim.handbacks + 1
+    over = count > MAX_HANDBACKS
+    delay = min(HANDBACK_CAP_MS, HANDBACK_MS * 2 ** min(claim.handbacks, 10))
+    return Verdict(
+        state=State.FAILED if over else State.SCHEDULED,
+        attempt=claim.attempt - 1,
+        losses=claim.losses,
+        crashes=claim.crashes,
+        handbacks=count,
+        delay_ms=0 if over else int(delay * (1 + draw) / 2),  # not all at the same worker again
+        error=handed.error,
+    )
 
 
 def _after_failure(claim: Claim, failed: Failed, draw: float) -> Verdict:
     limits = claim.spec.limits
+    claim = replace(claim, crashes=claim.crashes + failed.crashed)
     if failed.permanent or claim.attempt >= limits.max_attempts:
         return _verdict(claim, State.FAILED, error=failed.error)
+    if failed.crashed and claim.crashes >= limits.max_crashes:
+        return _verdict(claim, State.FAILED, error=_quarantined(failed.error, claim.crashes))
     delay = backoff_ms(limits, claim.attempt, draw)
     state = State.SCHEDULED if delay else State.QUEUED
     return _verdict(claim, state, error=failed.error, delay_ms=delay)
+
+
+def _quarantined(error: JobError, crashes: int) -> JobError:
+    """The last crash's error, saying why there was no further attempt."""
+    times = "crash" if crashes == 1 else "crashes"
+    return replace(error, message=f"{error.message}; quarantined after {crashes} {times}")

@@ -35,6 +35,17 @@ class Submission(SubmitOptions):
     params: dict[str, Any] = Field(default_factory=dict, description="the task's parameters")
 
 
+class RetryOptions(BaseModel):
+    """How a job should be retried."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    params: dict[str, Any] | None = Field(
+        default=None,
+        description="other parameters: a new job is made with them, whose parent_id is the retried one's id",
+    )
+
+
 class ErrorView(BaseModel):
     """Why a job's last attempt did not succeed."""
 
@@ -50,12 +61,24 @@ class ProgressView(BaseModel):
     message: str
 
 
+class AttemptView(BaseModel):
+    """One attempt that is over; ``code`` and ``message`` are a failure's. Times are ISO 8601 in UTC."""
+
+    attempt: int
+    worker: str | None
+    started_at: str | None
+    ended_at: str | None
+    outcome: str
+    code: str | None = None
+    message: str = ""
+
+
 class JobView(BaseModel):
     """A job as every client sees it. Times are ISO 8601 in UTC.
 
     ``initiated_by``, ``handled_by`` and ``checked_by`` are the nodes that took the job, run it, and
     answered this question. ``losses`` counts workers that vanished while running the job; those
-    attempts are not charged.
+    attempts are not charged. ``crashes`` counts attempts that ended their process; see ``max_crashes``.
     """
 
     id: str
@@ -70,6 +93,7 @@ class JobView(BaseModel):
     attempt: int
     max_attempts: int
     losses: int = 0
+    crashes: int = 0
     cancel_requested: bool = False
     cached: bool = False
     joined: bool = False
@@ -100,7 +124,9 @@ class TaskView(BaseModel):
     queue: str
     priority: Priority
     max_attempts: int
+    max_crashes: int = 3
     timeout_s: float | None
+    cpu_s: float | None = None
     memory_bytes: int | None
     params_schema: dict[str, Any]
     result_schema: dict[str, Any]

@@ -20,6 +20,9 @@ from penstock.core.units import milliseconds, size
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
+MOST_CRASHES = 100
+"""Brokers keep the count in one byte."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 
@@ -139,10 +142,12 @@ def task(
     name: str | None = None,
     version: str = "1",
     timeout: str | float | None = None,
+    cpu: str | float | None = None,
     grace: str | float = "2s",
     memory: str | int | None = None,
     threads: int = 1,
     retries: int = 3,
+    crashes: int | None = None,
     backoff: str | float = "1s",
     backoff_cap: str | float = "10m",
     queue: str = "default",
@@ -158,10 +163,12 @@ def task(
     name: str | None = None,
     version: str = "1",
     timeout: str | float | None = None,
+    cpu: str | float | None = None,
     grace: str | float = "2s",
     memory: str | int | None = None,
     threads: int = 1,
     retries: int = 3,
+    crashes: int | None = None,
     backoff: str | float = "1s",
     backoff_cap: str | float = "10m",
     queue: str = "default",
@@ -175,19 +182,26 @@ def task(
 
     - ``timeout``: after this long `SoftTimeout` is raised in the task, ``grace`` later its process is
       killed. None means no limit.
+    - ``cpu``: the same for the CPU time of one attempt, all its threads together.
     - ``memory``: resident memory (``"2GB"``) at which the attempt is killed; None takes the worker's.
     - ``threads``: BLAS/OpenMP threads of one attempt.
     - ``retries``: further attempts after a failed one, after ``backoff`` doubled each time up to
       ``backoff_cap``, with full jitter.
+    - ``crashes``: attempts that may end their process (segfault, out of memory, killed at a limit) before
+      the job is quarantined, whatever retries are left; at most all attempts, 3 by default.
     - ``version``: change it when the same parameters should no longer give the same answer.
 
     Durations are seconds or ``"10m"``. Raises ValueError or TypeError for a declaration that cannot work.
     """
     if retries < 0 or threads < 1:
         raise ValueError("retries must be at least 0 and threads at least 1")
+    if crashes is not None and not 1 <= crashes <= min(retries + 1, MOST_CRASHES):
+        raise ValueError(f"crashes must be from 1 to the attempts, which are {retries + 1}, not {crashes}")
     limits = Limits(
         max_attempts=retries + 1,
+        max_crashes=crashes or Limits().max_crashes,
         timeout_ms=None if timeout is None else milliseconds(timeout),
+        cpu_ms=None if cpu is None else milliseconds(cpu),
         grace_ms=milliseconds(grace),
         memory_bytes=None if memory is None else size(memory),
         threads=threads,

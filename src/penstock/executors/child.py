@@ -39,7 +39,7 @@ from penstock.core.errors import FailureCode, PenstockError
 from penstock.core.job import JobProgress
 from penstock.core.progress import DoNotRetry, JobCancelled, Progress, SoftTimeout
 from penstock.core.text import described, encodable
-from penstock.core.units import readable_size
+from penstock.core.units import readable_duration, readable_size
 from penstock.executors.answers import KeptAnswers
 from penstock.executors.frames import Frames, encode, frame
 from penstock.executors.system import ignore_interrupts, name_process, prefer_as_victim
@@ -61,6 +61,10 @@ def main(line: socket.socket, kept: KeptAnswers, catalog: Catalog) -> None:
     ignore_interrupts()
     prefer_as_victim()
     Runner(line, kept, catalog).serve()
+
+
+class _CpuSpent(SoftTimeout):
+    """To a task the same as any other end of its time; only the reason that is told differs."""
 
 
 class Runner:
@@ -88,6 +92,7 @@ class Runner:
         """The main thread's life."""
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGALRM, self._on_alarm)
+        signal.signal(signal.SIGPROF, self._on_cpu_spent)
         sys.stdout = _Lines(self._say, "stdout")
         sys.stderr = _Lines(self._say, "stderr")
         logging.basicConfig(level=logging.INFO, handlers=[_Logged(self._say)], force=True)
@@ -191,13 +196,18 @@ class Runner:
         finally:
             if run.timeout_ms is not None:
                 signal.setitimer(signal.ITIMER_REAL, 0)
+            if run.cpu_ms is not None:
+                signal.setitimer(signal.ITIMER_PROF, 0)
             self._cancelled.discard(run.token)
             sys.stdout.flush()
             sys.stderr.flush()
             self._current = None
 
     def _run(self, run: Run) -> bytes:
-        task = self._catalog.find(run.task)
+        try:
+            task = self._catalog.find(run.task)
+        except PenstockError as unknown:
+            raise _NotHereError(unknown.message) from None
         # Looking for the loaded BLAS libraries takes a millisecond, and one thread is what they have.
         if run.threads == 1:
             return self._interruptibly(run, task)
@@ -210,6 +220,8 @@ class Runner:
             self._interruptible = True
             if run.timeout_ms is not None:
                 signal.setitimer(signal.ITIMER_REAL, run.timeout_ms / 1000)
+            if run.cpu_ms is not None:
+                signal.setitimer(signal.ITIMER_PROF, run.cpu_ms / 1000)
             if run.token in self._cancelled:
                 raise JobCancelled
             return _bounded(task.run(run.params, self._progress(run) if task.reports else None))
@@ -232,6 +244,9 @@ class Runner:
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         self._interrupt(SoftTimeout())
+
+    def _on_cpu_spent(self, _number: int, _frame: FrameType | None) -> None:
+        self._interrupt(_CpuSpent())
 
     def _on_terminate(self, _number: int, _frame: FrameType | None) -> None:
         # A service manager may signal every process when it stops the worker; then work goes on, and
@@ -279,18 +294,27 @@ def _bounded(result: bytes) -> bytes:
     return result
 
 
+class _NotHereError(Exception):
+    """This release of the tasks has none of that name; a task's own complaint of the kind is its error."""
+
+
 def _fault(run: Run, raised: BaseException, elapsed_us: int) -> Fault:
     said = described(raised)
     code, message, permanent = FailureCode.TASK_ERROR, said, False
     match raised:
         case JobCancelled():
             code, message = FailureCode.CANCELLED, "cancelled on request"
+        case _CpuSpent():
+            spent = readable_duration(run.cpu_ms or 0)
+            code, message = FailureCode.TIMED_OUT, f"used more than {spent} of CPU time"
         case SoftTimeout():
             code, message = FailureCode.TIMED_OUT, f"took longer than {(run.timeout_ms or 0) / 1000:g} s"
         case MemoryError():
             code = FailureCode.OUT_OF_MEMORY
         case DoNotRetry():
             message, permanent = said.removeprefix("DoNotRetry: "), True
+        case _NotHereError():
+            return Fault(run.token, FailureCode.TASK_UNKNOWN, str(raised), "", permanent, elapsed_us)
         case PenstockError():
             message = raised.message
     return Fault(run.token, code, message[:MAX_LINE], _traceback(raised), permanent, elapsed_us)

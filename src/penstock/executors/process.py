@@ -18,7 +18,7 @@ from penstock.core.attempt import Batch, CancelRun, Done, Fault, FromChild, Reca
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.executors.answers import KeptAnswers, shared_memory
 from penstock.executors.frames import Frames, frame
-from penstock.executors.system import SINGLE_THREADED
+from penstock.executors.system import SINGLE_THREADED, supervisor_mark
 from penstock.executors.zygote import Ended, Forked, FromZygote, Loaded, NotForked, NotLoaded
 from penstock.ports import Exit
 
@@ -35,10 +35,14 @@ OnExit = Callable[[Exit], None]
 
 
 class ProcessExecutor:
-    """Forks children that have ``modules`` imported, one BLAS thread each."""
+    """Forks children that have ``modules`` imported, one BLAS thread each.
 
-    def __init__(self, modules: Sequence[str]) -> None:
+    ``house`` names in the processes' environment what they belong to, for whoever looks for leftovers.
+    """
+
+    def __init__(self, modules: Sequence[str], house: str = "") -> None:
         self._modules = tuple(modules)
+        self._house = house
         self._zygote: subprocess.Popen[bytes] | None = None
         self._office: socket.socket | None = None
         self._starting = asyncio.Lock()
@@ -59,7 +63,7 @@ class ProcessExecutor:
             self._zygote = subprocess.Popen(  # noqa: ASYNC220, S603 - a few milliseconds, once
                 [sys.executable, "-m", "penstock.executors.zygote", str(theirs.fileno()), *self._modules],
                 pass_fds=[theirs.fileno()],
-                env=SINGLE_THREADED | os.environ,
+                env=SINGLE_THREADED | os.environ | supervisor_mark(self._house),
                 stdin=subprocess.DEVNULL,
             )
         ours.setblocking(False)
@@ -203,9 +207,9 @@ class ProcessChild(asyncio.Protocol):
         self._line: asyncio.Transport | None = None
         self._closed = asyncio.Event()
         self._alive = True
-        self._memory: psutil.Process | None = None
+        self._process: psutil.Process | None = None
         with contextlib.suppress(psutil.NoSuchProcess):
-            self._memory = psutil.Process(pid)
+            self._process = psutil.Process(pid)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of `asyncio.Protocol`."""
@@ -302,9 +306,17 @@ class ProcessChild(asyncio.Protocol):
     def rss(self) -> int:
         """See `Child.rss`."""
         try:
-            return self._memory.memory_info().rss if self._memory else 0
+            return self._process.memory_info().rss if self._process else 0
         except psutil.Error:
             return 0
+
+    def cpu_ms(self) -> float:
+        """See `Child.cpu_ms`."""
+        try:
+            times = self._process.cpu_times() if self._process else ()
+        except psutil.Error:
+            return 0.0
+        return 1000 * sum(times[:4])  # what comes after them is waiting
 
     def _write(self, message: Batch | CancelRun | Recall) -> None:
         if self._line is not None and not self._line.is_closing():

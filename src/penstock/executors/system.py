@@ -25,6 +25,24 @@ SINGLE_THREADED = dict.fromkeys(
 """Environment in which numeric libraries start one thread; a slot is one CPU's worth of work."""
 
 
+SUPERVISOR = "PENSTOCK_SUPERVISOR_MARK"
+"""The variable that the zygote, its slots and all that tasks start inherit: whose they are."""
+
+
+def supervisor_mark(house: str) -> dict[str, str]:
+    """The variable: this process's id, when it began (as ids are used again), and whose workers it is of."""
+    return {SUPERVISOR: f"{os.getpid()}:{started_at(os.getpid())}:{house}"}
+
+
+def started_at(pid: int) -> str:
+    """When a process began, in its system's own words; "" if there is none."""
+    try:
+        _, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        return rest.split()[19]
+    except OSError:
+        return ""
+
+
 def die_with_parent() -> None:
     """Ask for SIGKILL when the parent dies, however it dies. Linux only; elsewhere the closed line tells."""
     if _libc is not None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -13,9 +14,10 @@ from penstock.core.fingerprint import fingerprint
 from penstock.core.ids import new_id
 from penstock.core.job import Job, JobSpec, Limits
 from penstock.core.lifecycle import RETRYABLE_STATES
+from penstock.core.past import Attempt
 from penstock.core.submission import Submission
 from penstock.ports import Admission, Broker, Event, JobQuery, Receipt, Stats
-from penstock.service.feed import Feed
+from penstock.service.dead import DeadLetters
 
 STREAM_WAIT_S = 15.0
 
@@ -27,17 +29,20 @@ class Desk:
         self.catalog = catalog
         self.node = node
         self._broker = broker
-        self._feed = Feed(broker)
+        self._patience: set[asyncio.Timeout] = set()
         self._leaving = asyncio.Event()
+        self.dead = DeadLetters(broker)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the node is about to stop."""
+        return self._leaving.is_set()
 
     def leave(self) -> None:
         """The node stops: jobs that are waited for are answered as they stand, streams of events end."""
         self._leaving.set()
-        self._feed.release()
-
-    async def close(self) -> None:
-        """Stop following the feed."""
-        await self._feed.close()
+        for patience in self._patience:
+            patience.reschedule(0)
 
     async def submit(
         self, submission: Submission, request_id: str | None = None, wait_s: float = 0.0
@@ -49,15 +54,10 @@ class Desk:
         spec = self._spec(submission, request_id, new_id())
         if wait_s <= 0:
             return await self._submit(spec)
-        # Listening before submitting saves looking whether it has ended meanwhile.
-        async with self._feed.waiting(spec.id) as ended:
-            receipt = await self._submit(spec)
-            job = receipt.job
-            if job is None or job.state.final:
-                return receipt
-            if job.id == spec.id:
-                await _within(ended, wait_s)
-                return replace(receipt, job=await self._get(job.id))
+        receipt = await self._submit(spec)
+        job = receipt.job
+        if job is None or job.state.final:
+            return receipt
         return replace(receipt, job=await self._wait(job.id, wait_s))
 
     async def _submit(self, spec: JobSpec) -> Receipt:
@@ -107,18 +107,26 @@ class Desk:
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
         """The job, once it has ended or ``wait_s`` seconds have passed. Raises JOB_NOT_FOUND."""
-        job = await self._get(job_id)
-        if job.state.final or wait_s <= 0:
-            return job
-        return await self._wait(job_id, wait_s)
+        return await self._get(job_id) if wait_s <= 0 else await self._wait(job_id, wait_s)
 
     async def _wait(self, job_id: str, wait_s: float) -> Job:
-        async with self._feed.waiting(job_id) as ended:
-            job = await self._get(job_id)  # it may have ended before anybody listened
-            if job.state.final:
-                return job
-            await _within(ended, wait_s)
-        return await self._get(job_id)
+        """The job when it has ended, when the time is up, or when this node stops."""
+        try:
+            async with asyncio.timeout(None) as patience:
+                with self._until_leaving(patience):
+                    return _found(job_id, await self._broker.wait(job_id, wait_s))
+        except TimeoutError:
+            return await self._get(job_id)
+
+    @contextlib.contextmanager
+    def _until_leaving(self, patience: asyncio.Timeout) -> Iterator[None]:
+        self._patience.add(patience)
+        if self._leaving.is_set():
+            patience.reschedule(0)
+        try:
+            yield
+        finally:
+            self._patience.discard(patience)
 
     async def _get(self, job_id: str) -> Job:
         return _found(job_id, (await self._broker.get([job_id]))[0])
@@ -133,11 +141,32 @@ class Desk:
 
     async def retry(self, job_id: str) -> Job:
         """Queue a failed or cancelled job anew. Raises JOB_NOT_FOUND or CONFLICT."""
+        await self._retryable(job_id)
+        return _found(job_id, (await self._broker.retry([job_id]))[0])
+
+    async def retry_with(self, job_id: str, params: Mapping[str, Any], request_id: str | None = None) -> Job:
+        """A new job like a failed or cancelled one, but with these parameters; the old one stays.
+
+        Its limits are those of the task as it is now. Raises as `submit` and `retry` do.
+        """
+        old = (await self._retryable(job_id)).spec
+        again = Submission(
+            task=old.task, params=dict(params), queue=old.queue, priority=old.priority, client=old.client
+        )
+        spec = replace(self._spec(again, request_id, new_id()), parent_id=job_id)
+        return _found(spec.id, (await self._submit(spec)).job)
+
+    async def _retryable(self, job_id: str) -> Job:
         job = await self._get(job_id)
         if job.state not in RETRYABLE_STATES:
             message = f"job {job_id} is {job.state}; only failed and cancelled jobs can be retried"
             raise PenstockError(ErrorCode.CONFLICT, message, {"state": job.state})
-        return _found(job_id, (await self._broker.retry([job_id]))[0])
+        return job
+
+    async def attempts(self, job_id: str) -> list[Attempt]:
+        """The job's attempts that are over, oldest first. Raises JOB_NOT_FOUND."""
+        await self._get(job_id)
+        return (await self._broker.attempts([job_id]))[0]
 
     async def pause(self, queue: str) -> None:
         """Give out no more jobs of a queue."""
@@ -196,12 +225,6 @@ class Desk:
         finally:
             reading.cancel()
             leaving.cancel()
-
-
-async def _within(ended: asyncio.Event, wait_s: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(wait_s):
-            await ended.wait()
 
 
 def _params(task: AnyTask, submission: Submission) -> bytes:

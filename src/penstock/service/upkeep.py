@@ -6,6 +6,8 @@ Both verbs are atomic in the broker, so any number of workers may run this at on
 import asyncio
 import contextlib
 import random
+import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -16,23 +18,40 @@ from penstock.ports import Broker
 LOOK_S = 10.0
 """How often to look even if no renewal said that there is something to take over."""
 
+GRACE_S = 6.0
+"""After an outage every lease has lapsed, and no worker is dead for that. This long they get to say so.
+
+It is the longest pause between two tries of a worker whose broker is away, and one renewal.
+"""
+
 TRIM_EVERY = 6
 RECLAIM_LIMIT = 500
 TRIM_LIMIT = 2_000
 
 
 class Upkeep:
-    """Runs until cancelled. ``worker`` owns what is reclaimed until it is settled as lost."""
+    """Runs until cancelled. ``worker`` owns what is reclaimed until it is settled as lost.
 
-    def __init__(self, broker: Broker, worker: str) -> None:
+    ``before_reclaim`` settles what the dead have done after all.
+    """
+
+    def __init__(
+        self, broker: Broker, worker: str, before_reclaim: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._broker = broker
         self._worker = worker
+        self._before_reclaim = before_reclaim
+        self._patient_until = 0.0
         self._hurry = asyncio.Event()
         self._log = structlog.get_logger("penstock.upkeep").bind(worker=worker)
 
     def hurry(self) -> None:
         """A lease has lapsed: look now."""
         self._hurry.set()
+
+    def hold_off(self) -> None:
+        """The broker is away: take nobody for dead until `GRACE_S` after this was last called."""
+        self._patient_until = time.monotonic() + GRACE_S
 
     async def run(self) -> None:
         """Reclaim often, trim seldom; a broker that is away is tried again at the next turn."""
@@ -42,7 +61,8 @@ class Upkeep:
             in_time = await self._until_needed()
             turn += not in_time
             try:
-                await self.reclaim()
+                if time.monotonic() >= self._patient_until:
+                    await self.reclaim()
                 if not in_time and turn % TRIM_EVERY == 0:
                     await self.trim()
             except PenstockError as failed:
@@ -66,6 +86,8 @@ class Upkeep:
 
     async def reclaim(self) -> int:
         """Settle the jobs of lapsed workers as lost; returns how many."""
+        if self._before_reclaim is not None:
+            await self._before_reclaim()
         claims = await self._broker.reclaim(self._worker, RECLAIM_LIMIT)
         if not claims:
             return 0

@@ -46,6 +46,7 @@ class Holding:
             bytes(spec.params),
             limits.timeout_ms,
             limits.threads,
+            limits.cpu_ms,
         )
 
     def note(self, progress: JobProgress) -> None:

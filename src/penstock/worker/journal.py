@@ -5,8 +5,17 @@ from collections import Counter
 
 import structlog
 
-from penstock.core.job import JobSpec
-from penstock.core.lifecycle import Cancelled, Failed, Lost, Outcome, Released, Succeeded
+from penstock.core.job import JobSpec, State
+from penstock.core.lifecycle import (
+    Cancelled,
+    Failed,
+    HandedBack,
+    Lost,
+    Outcome,
+    Released,
+    Succeeded,
+    Verdict,
+)
 
 LINES_PER_SECOND = 20
 
@@ -16,6 +25,7 @@ _NAMES = {
     Cancelled: "job cancelled",
     Released: "job released",
     Lost: "job lost",
+    HandedBack: "job handed back, its task is unknown here",
 }
 
 
@@ -28,11 +38,19 @@ class Journal:
         self._written = 0
         self._unwritten: Counter[str] = Counter()
 
-    def finished(self, spec: JobSpec, attempt: int, outcome: Outcome, elapsed_ms: float) -> None:
-        """One attempt is over. Failures always get their line."""
+    def finished(
+        self,
+        spec: JobSpec,
+        attempt: int,
+        outcome: Outcome,
+        elapsed_ms: float,
+        verdict: Verdict | None = None,
+    ) -> None:
+        """One attempt is over, and ``verdict`` is to become of its job. Failures always get their line."""
         if isinstance(outcome, Failed):
-            error = outcome.error
-            log = self._log.bind(code=error.code, error=error.message)
+            error = verdict.error if verdict and verdict.error else outcome.error
+            dead = verdict is not None and verdict.state is State.FAILED
+            log = self._log.bind(code=error.code, error=error.message, dead=dead)
             self._write(log.warning, "job failed", spec, attempt, elapsed_ms)
         elif self._may_write():
             self._write(self._log.info, _NAMES[type(outcome)], spec, attempt, elapsed_ms)

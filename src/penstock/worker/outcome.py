@@ -7,7 +7,7 @@ import msgspec
 from penstock.core.attempt import Done, Fault
 from penstock.core.errors import FailureCode
 from penstock.core.job import JobError
-from penstock.core.lifecycle import Cancelled, Failed, Lost, Outcome, Succeeded
+from penstock.core.lifecycle import Cancelled, Failed, HandedBack, Lost, Outcome, Succeeded
 from penstock.core.units import readable_size
 from penstock.ports import Exit
 
@@ -18,7 +18,10 @@ def said(answer: Done | Fault) -> Outcome:
         return Succeeded(msgspec.Raw(answer.result))
     if answer.code == FailureCode.CANCELLED:
         return Cancelled()
-    return Failed(JobError(answer.code, answer.message, answer.detail), permanent=answer.permanent)
+    error = JobError(answer.code, answer.message, answer.detail)
+    if answer.code == FailureCode.TASK_UNKNOWN:
+        return HandedBack(error)
+    return Failed(error, permanent=answer.permanent)
 
 
 def died(how: Exit, memory_limit: int) -> Outcome:
@@ -31,18 +34,19 @@ def died(how: Exit, memory_limit: int) -> Outcome:
     if how.status == -signal.SIGKILL and how.max_rss > memory_limit:
         grown = f"{readable_size(how.max_rss)} > limit {readable_size(memory_limit)}"
         return failed(FailureCode.OUT_OF_MEMORY, grown)
-    return failed(FailureCode.CRASHED, f"the process {_cause(how.status)}")
+    return failed(FailureCode.CRASHED, _cause(how.status))
 
 
 def failed(code: FailureCode, message: str) -> Failed:
-    """A failure that the supervisor states itself."""
-    return Failed(JobError(code, message))
+    """A failure that the supervisor states itself, of an attempt whose process ended with it."""
+    return Failed(JobError(code, message), crashed=True)
 
 
 def _cause(status: int) -> str:
     if status >= 0:
-        return f"exited with status {status} before the task returned"
+        return f"the process exited with status {status} before the task returned"
     try:
-        return f"was ended by {signal.Signals(-status).name}"
+        name = signal.Signals(-status).name
     except ValueError:
-        return f"was ended by signal {-status}"
+        return f"signal {-status}"
+    return f"{name} ({signal.strsignal(-status)})"

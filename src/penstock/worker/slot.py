@@ -69,6 +69,7 @@ class Slot:
         self.load_ms = 0.0
         """What it has at hand, in expected milliseconds."""
         self._head_since = 0.0
+        self._cpu_from: tuple[int, float] | None = None
         self._recalled = False
         self._ending: tuple[int, Outcome] | None = None
         self._timers: dict[int, list[asyncio.TimerHandle]] = {}
@@ -180,13 +181,28 @@ class Slot:
         if head is None:
             return
         age_ms = (now - self._head_since) * 1000
-        limits = head.claim.spec.limits
-        if limits.timeout_ms is not None and age_ms > limits.timeout_ms + limits.grace_ms:
-            message = f"took longer than {readable_duration(limits.timeout_ms)} and did not stop"
-            self._kill(head, failed(FailureCode.TIMED_OUT, message))
+        overrun = self._overrun(head, age_ms)
+        if overrun is not None:
+            self._kill(head, failed(FailureCode.TIMED_OUT, f"{overrun} and did not stop"))
         elif age_ms > STUCK_MS:
             self.recall()
             self._check_memory(head)
+
+    def _overrun(self, head: Holding, age_ms: float) -> str | None:
+        """Which limit of time the attempt has passed, with its grace period, if any."""
+        limits = head.claim.spec.limits
+        if limits.timeout_ms is not None and age_ms > limits.timeout_ms + limits.grace_ms:
+            return f"took longer than {readable_duration(limits.timeout_ms)}"
+        if limits.cpu_ms is not None and self._cpu_ms(head) > limits.cpu_ms + limits.grace_ms:
+            return f"used more than {readable_duration(limits.cpu_ms)} of CPU time"
+        return None
+
+    def _cpu_ms(self, head: Holding) -> float:
+        """CPU time of the attempt since a patrol first saw it; what it used before then is forgiven."""
+        used = self._child.cpu_ms() if self._child else 0.0
+        if self._cpu_from is None or self._cpu_from[0] != head.token:
+            self._cpu_from = (head.token, used)
+        return used - self._cpu_from[1]
 
     def _check_memory(self, head: Holding) -> None:
         limit = self._memory_limit(head)

@@ -20,11 +20,12 @@ from msgspec.structs import replace
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import JobProgress, WorkerInfo
 from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, settlement
-from penstock.ports import Broker, Executor, Orders
+from penstock.ports import Broker, Executor, Orders, Spool
 from penstock.worker.holding import Holding
 from penstock.worker.journal import Journal
 from penstock.worker.pace import Pace
 from penstock.worker.policy import WorkerPolicy
+from penstock.worker.safe import Safe
 from penstock.worker.slot import Slot
 
 REPORT_S = 0.25
@@ -42,7 +43,8 @@ Answer = TypeVar("Answer")
 class Supervisor:
     """One worker. `run` returns when it has drained after `stop`.
 
-    ``on_lapse`` is called whenever a renewal tells that some worker's lease has lapsed.
+    ``on_lapse`` is called whenever a renewal tells that some worker's lease has lapsed, ``on_outage``
+    whenever the broker cannot be reached. ``spool`` keeps outcomes meanwhile.
     """
 
     def __init__(
@@ -51,13 +53,17 @@ class Supervisor:
         executor: Executor,
         info: WorkerInfo,
         policy: WorkerPolicy,
+        *,
         on_lapse: Callable[[], None] = lambda: None,
+        on_outage: Callable[[], None] = lambda: None,
+        spool: Spool | None = None,
     ) -> None:
         self._broker = broker
         self._executor = executor
         self._info = info
         self._policy = policy
         self._on_lapse = on_lapse
+        self._on_outage = on_outage
         self._log = structlog.get_logger("penstock.worker").bind(worker=info.id)
         self._journal = Journal(info.id)
         self._pace = Pace()
@@ -65,6 +71,8 @@ class Supervisor:
         self._held: dict[int, Holding] = {}
         self._local: deque[Holding] = deque()
         self._outbox: list[Settlement] = []
+        self._posted: list[Settlement] = []
+        self._safe = Safe(spool, lambda: self._posted + self._outbox)
         self._room = asyncio.Event()
         self._work = asyncio.Event()
         self._mail = asyncio.Event()
@@ -89,7 +97,8 @@ class Supervisor:
             async with asyncio.TaskGroup() as loops:
                 claiming = loops.create_task(self._claiming())
                 others = [
-                    loops.create_task(work()) for work in (self._renewing, self._settling, self._patrolling)
+                    loops.create_task(work())
+                    for work in (self._renewing, self._settling, self._patrolling, self._safe.run)
                 ]
                 await self._stopping.wait()
                 claiming.cancel()
@@ -101,6 +110,7 @@ class Supervisor:
             for slot in self._slots:
                 slot.close()
             await self._executor.stop()
+        await self._safe.close()
         await self._leave()
         self._journal.flush()
         self._log.info("stopped")
@@ -160,10 +170,11 @@ class Supervisor:
         while not _called_off():
             await self._mail.wait()
             self._mail.clear()
-            # What an attempt said last can only be published while its token holds.
-            if any(self._held[settled.token].talking for settled in self._outbox):
-                await self._persist(self._renew)
-            await self._persist(self._settle)
+            with self._safe.watching():
+                # What an attempt said last can only be published while its token holds.
+                if any(self._held[settled.token].talking for settled in self._outbox):
+                    await self._persist(self._renew)
+                await self._persist(self._settle)
 
     async def _patrolling(self) -> None:
         while True:
@@ -247,12 +258,13 @@ class Supervisor:
                 slot.stop_attempt(token)
 
     async def _settle(self) -> None:
-        batch, self._outbox = self._outbox, []
+        self._posted, self._outbox = self._outbox, []
         try:
-            accepted = await self._broker.settle(batch)
+            accepted = await self._broker.settle(self._posted)
         except BaseException:
-            self._outbox = batch + self._outbox
+            self._outbox, self._posted = self._posted + self._outbox, []
             raise
+        batch, self._posted = self._posted, []
         for settled, ok in zip(batch, accepted, strict=True):
             holding = self._held.pop(settled.token)
             if not ok:
@@ -261,11 +273,13 @@ class Supervisor:
 
     def _conclude(self, holding: Holding, outcome: Outcome, elapsed_ms: float = 0.0) -> None:
         """Put an outcome into the post; one that nobody wants any more is dropped."""
-        self._journal.finished(holding.claim.spec, holding.claim.attempt, outcome, elapsed_ms)
+        claim = holding.claim
+        settled = settlement(claim, outcome, random.random())  # noqa: S311 - jitter
+        self._journal.finished(claim.spec, claim.attempt, outcome, elapsed_ms, settled.verdict)
         if holding.unwanted:
             self._held.pop(holding.token, None)
             return
-        self._outbox.append(settlement(holding.claim, outcome, random.random()))  # noqa: S311 - jitter
+        self._outbox.append(settled)
         self._mail.set()
 
     # What the slots tell (`slot.Reports`)
@@ -361,6 +375,7 @@ class Supervisor:
             except PenstockError as failed:
                 if failed.code is not ErrorCode.BROKER_UNAVAILABLE:
                     raise
+                self._on_outage()
                 self._log.warning("broker unavailable, trying again", error=failed.message)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 pause_s = min(RETRY_CAP_S, pause_s * 2)

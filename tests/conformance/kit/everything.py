@@ -1,5 +1,6 @@
 """Every verb of a broker, and every path of those that have several, in one go."""
 
+import asyncio
 import random
 
 from kit import workload
@@ -16,7 +17,12 @@ LONG_MS = 10**9
 async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> set[str]:
     """Leaves some jobs of each kind behind; returns the ids of all that it submitted."""
     mine = set(await workload.churn([broker], clock, random.Random(seed), 200))
-    mine |= {await _end_one(broker), await _cancel_one(broker), await _lose_one(broker, clock)}
+    mine |= {
+        await _end_one(broker),
+        await _wait_for_one(broker),
+        await _cancel_one(broker),
+        await _lose_one(broker, clock),
+    }
     mine.add((await submit_one(broker, idempotency_key="key", delay_ms=LONG_MS)).id)
     await _read(broker)
     await broker.pause("a")
@@ -26,13 +32,16 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     clock.advance(LONG_MS - 1)
     mine.add((await run_one(broker, queue="of the last")).id)
     await broker.trim(1_000_000)
-    return mine
+    purged = (await run_one(broker, queue="to purge")).id
+    assert await broker.purge([purged]) == [True]
+    return mine | {purged}
 
 
 async def _read(broker: Broker) -> None:
     for state in (None, *State):
         for job in await broker.find(JobQuery(state=state)):
             await get_one(broker, job.id)
+            await broker.attempts([job.id])
     await broker.stats()
     await feed(broker)
 
@@ -49,6 +58,15 @@ async def _end_one(broker: Broker) -> str:
     await broker.renew(worker(queues=("a", "b")), [held(claimed, JobProgress(0.5, "half"), ("a line",))])
     await broker.stats()
     assert await broker.settle([finish(claimed)]) == [True]
+    return claimed.spec.id
+
+
+async def _wait_for_one(broker: Broker) -> str:
+    claimed = await _begun(broker)
+    waiting = asyncio.ensure_future(broker.wait(claimed.spec.id, 20))
+    await asyncio.wait([waiting], timeout=0.05)
+    assert await broker.settle([finish(claimed)]) == [True]
+    assert (await waiting).state is State.SUCCEEDED
     return claimed.spec.id
 
 

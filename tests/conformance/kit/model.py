@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from penstock.core import lifecycle
 from penstock.core.job import Job, JobProgress, JobSpec, State
 from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.past import Attempt, attempts_of, ended, remember
 from penstock.ports import Admission, BrokerOptions, Held, QueueStats
 
 Answer = tuple[Admission, Job]
@@ -27,6 +28,7 @@ class Model:
         self.leases: dict[str, int] = {}
         self.known: set[str] = set()
         self.last_token = 0
+        self.attempts: dict[str, tuple[Attempt, ...]] = {}
         self.reports: list[tuple[str, str]] = []
         self._keys: dict[tuple[str, str] | None, str] = {}
         self._strays: set[int] = set()
@@ -69,7 +71,14 @@ class Model:
         self._issue(token)
         self._untold -= {(job.id, "worker"), (job.id, "started_at")}
         started = self.jobs[job.id] = lifecycle.start(job, worker, token, self.now)
-        return Claim(spec=job.spec, token=token, attempt=started.attempt, losses=job.losses)
+        return Claim(
+            spec=job.spec,
+            token=token,
+            attempt=started.attempt,
+            losses=job.losses,
+            crashes=job.crashes,
+            handbacks=job.handbacks,
+        )
 
     def _issue(self, token: int) -> None:
         assert token > self.last_token, "tokens grow"
@@ -84,6 +93,9 @@ class Model:
         if job is None or job.state is not State.RUNNING or job.token != settled.token:
             return False
         self.jobs[job.id] = lifecycle.settle(job, settled, self.now)
+        if settled.ending is not None:
+            newest = ended(settled.ending, job.worker, job.started_at, self.now)
+            self.attempts[job.id] = remember(self.attempts.get(job.id, ()), newest)
         return True
 
     def renew(self, worker: str, held: Sequence[Held]) -> tuple[set[int], set[int]]:
@@ -144,8 +156,16 @@ class Model:
 
     def _take_over(self, job: Job, worker: str, claim: Claim) -> None:
         lost_by = claim.lost_by if job.token in self._strays else job.worker
+        untold = (job.id, "started_at") in self._untold
         expected = Claim(
-            spec=job.spec, token=claim.token, attempt=job.attempt, losses=job.losses, lost_by=lost_by
+            spec=job.spec,
+            token=claim.token,
+            attempt=job.attempt,
+            losses=job.losses,
+            crashes=job.crashes,
+            handbacks=job.handbacks,
+            lost_by=lost_by,
+            begun_at=claim.begun_at if untold else job.started_at,
         )
         assert claim == expected
         assert lost_by
@@ -166,7 +186,25 @@ class Model:
         assert gone <= past
         assert len(gone) == min(limit, len(past))
         for job_id in gone:
-            self._keys.pop(_key(self.jobs.pop(job_id).spec), None)
+            self._forget(job_id)
+
+    def purge(self, job_ids: Iterable[str]) -> list[bool]:
+        """Which of these must be gone."""
+        return [self._purge(job_id) for job_id in job_ids]
+
+    def _purge(self, job_id: str) -> bool:
+        if job_id not in self.jobs or not self.jobs[job_id].state.final:
+            return False
+        self._forget(job_id)
+        return True
+
+    def _forget(self, job_id: str) -> None:
+        self._keys.pop(_key(self.jobs.pop(job_id).spec), None)
+        self.attempts.pop(job_id, None)
+
+    def remembered(self) -> list[list[Attempt]]:
+        """What the broker must tell of the attempts of each job."""
+        return [attempts_of(job, self.attempts.get(job.id, ())) for job in self.jobs.values()]
 
     def agree(self, found: Job) -> Job:
         """The job as it must be read, taking from ``found`` only what the rules leave open."""

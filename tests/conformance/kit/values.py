@@ -11,6 +11,7 @@ from penstock.core.lifecycle import Claim, Failed, Outcome, Settlement, Succeede
 from penstock.ports import Broker, Event, Held, QueueStats, Stats
 
 DONE = Succeeded(msgspec.Raw(b'{"ok":true}'))
+CRASHED = Failed(JobError("CRASHED", "SIGSEGV"), crashed=True)
 BROKEN = Failed(JobError("TASK_ERROR", "it broke", "Traceback: here"))
 
 

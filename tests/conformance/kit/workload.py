@@ -4,13 +4,13 @@ import random
 from collections import Counter
 
 from kit.time import ManualClock
-from kit.values import BROKEN, DONE, finish, spec
+from kit.values import BROKEN, CRASHED, DONE, finish, spec
 from penstock.core.job import JobSpec, Limits, Priority
 from penstock.core.lifecycle import Cancelled, Claim, Failed, Lost, Released
 from penstock.ports import Broker
 
 QUEUES = ("a", "b", "c")
-OUTCOMES = (DONE, DONE, BROKEN, Released(), Cancelled(), Failed(BROKEN.error, permanent=True))
+OUTCOMES = (DONE, DONE, BROKEN, CRASHED, Released(), Cancelled(), Failed(BROKEN.error, permanent=True))
 
 
 async def churn(brokers: list[Broker], clock: ManualClock, dice: random.Random, steps: int) -> Counter[str]:

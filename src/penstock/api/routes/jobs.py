@@ -8,10 +8,10 @@ from pydantic import BaseModel, Field
 from penstock.api.errors import request_id
 from penstock.api.office import Office
 from penstock.api.routing import make_router
-from penstock.api.wire import STATUS, answer, error_body, job_view, receipt_view
+from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, receipt_view
 from penstock.core.errors import PenstockError
 from penstock.core.job import State
-from penstock.core.submission import JobView, Submission
+from penstock.core.submission import AttemptView, JobView, RetryOptions, Submission
 from penstock.ports import Admission, JobQuery, Receipt
 
 MAX_WAIT_S = 60.0
@@ -35,6 +35,12 @@ class JobList(BaseModel):
 
     jobs: list[JobView]
     next: str | None
+
+
+class AttemptList(BaseModel):
+    """Oldest first."""
+
+    attempts: list[AttemptView]
 
 
 def router(office: Office) -> APIRouter:
@@ -90,10 +96,24 @@ def router(office: Office) -> APIRouter:
         """Cancel: a waiting job ends at once, a running one within seconds, an ended one stays."""
         return answer(job_view(await desk.cancel(job_id), node))
 
+    @routes.get("/jobs/{job_id}/attempts", response_model=AttemptList)
+    async def attempts(job_id: JobId) -> Response:
+        """The job's attempts that are over, oldest first, the last 20 of them."""
+        return answer({"attempts": list(map(attempt_view, await desk.attempts(job_id)))})
+
     @routes.post("/jobs/{job_id}/retry", status_code=202, response_model=JobView)
-    async def retry(job_id: JobId) -> Response:
-        """Queue a failed or cancelled job anew, with all its attempts."""
-        return answer(job_view(await desk.retry(job_id), node), 202)
+    async def retry(
+        request: Request, job_id: JobId, options: Annotated[RetryOptions | None, Body()] = None
+    ) -> Response:
+        """Queue a failed or cancelled job anew, with all its attempts.
+
+        With ``params`` the job stays as it is, and a new one with these parameters is submitted.
+        """
+        if options is None or options.params is None:
+            job = await desk.retry(job_id)
+        else:
+            job = await desk.retry_with(job_id, options.params, request_id(request))
+        return answer(job_view(job, node), 202, {"Location": f"/jobs/{job.id}"})
 
     return routes
 

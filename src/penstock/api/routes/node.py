@@ -11,6 +11,7 @@ from penstock.api.routing import make_router
 from penstock.api.wire import answer, queue_view
 from penstock.core.errors import PenstockError
 from penstock.ports import Stats
+from penstock.service.desk import Desk
 
 
 def router(office: Office) -> APIRouter:
@@ -35,12 +36,9 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/healthz")
     async def healthz() -> Response:
-        """200 when this node can take jobs, 503 when its broker is away."""
-        try:
-            await desk.ready()
-        except PenstockError as failed:
-            return answer({"status": "unavailable", "reason": failed.message}, 503, {"Retry-After": "1"})
-        return answer({"status": "ok"})
+        """200 when this node can take jobs, 503 when its broker is away or it is about to stop."""
+        trouble = await _trouble(desk)
+        return answer(trouble, 503, {"Retry-After": "1"}) if trouble else answer({"status": "ok"})
 
     @routes.get("/health")
     async def health() -> Response:
@@ -76,6 +74,17 @@ def router(office: Office) -> APIRouter:
         return Response(generate_latest(office.registry), media_type=CONTENT_TYPE_LATEST)
 
     return routes
+
+
+async def _trouble(desk: Desk) -> dict[str, str]:
+    """Why this node should be given no jobs, nothing if it should."""
+    if desk.leaving:
+        return {"status": "leaving", "reason": "this node is stopping"}
+    try:
+        await desk.ready()
+    except PenstockError as failed:
+        return {"status": "unavailable", "reason": failed.message}
+    return {}
 
 
 class _Gauges:

@@ -11,6 +11,7 @@ from penstock.brokers.redis import listing
 from penstock.brokers.redis.figures import read_stats
 from penstock.brokers.redis.gather import Gather, Known
 from penstock.brokers.redis.link import Link, heed_cancel
+from penstock.brokers.redis.mailbox import Mailbox
 from penstock.brokers.redis.packing import (
     PackedJob,
     pack_cancel,
@@ -21,7 +22,7 @@ from penstock.brokers.redis.packing import (
     pack_settlements,
 )
 from penstock.brokers.redis.reader import Reader
-from penstock.brokers.redis.records import id_bytes, id_texts, read_claims, read_jobs
+from penstock.brokers.redis.records import id_bytes, id_texts, read_attempts, read_claims, read_jobs
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
 from penstock.core import lifecycle
@@ -29,6 +30,7 @@ from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.past import Attempt
 from penstock.ports import Admission, BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
 
 SCHEMA_VERSION = 1
@@ -50,6 +52,7 @@ class RedisBroker:
         self._link = Link(target, options.timeout_s, clock)
         self._claims = Waiter(self._link)
         self._reader = Reader(self._link)
+        self._mailbox = Mailbox(self._link)
         self._gather = Gather(self._submit, options.timeout_s)
 
     async def open(self) -> None:
@@ -64,6 +67,7 @@ class RedisBroker:
     async def close(self) -> None:
         """Hang up; whoever waits is told that the broker is closed."""
         await self._link.close()
+        await self._mailbox.close()
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """See `Broker.submit`."""
@@ -129,6 +133,11 @@ class RedisBroker:
         answer = await self._link.call("retry", pack_ids(job_ids), confirmed=True)
         return read_jobs(list(job_ids), answer)
 
+    async def purge(self, job_ids: Sequence[str]) -> list[bool]:
+        """See `Broker.purge`."""
+        _, gone = await self._link.call("purge", pack_ids(job_ids), confirmed=True)
+        return [each == _YES for each in gone]
+
     async def pause(self, queue: str) -> None:
         """See `Broker.pause`."""
         await self._link.call("pause", queue, confirmed=True)
@@ -158,6 +167,16 @@ class RedisBroker:
         if not job_ids:
             return []
         return read_jobs(list(job_ids), await self._link.call("get", pack_ids(job_ids), 1))
+
+    async def wait(self, job_id: str, wait_s: float) -> Job | None:
+        """See `Broker.wait`."""
+        return await self._mailbox.wait(job_id, wait_s)
+
+    async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
+        """See `Broker.attempts`."""
+        _, parts, kept = await self._link.call("attempts", pack_ids(job_ids))
+        jobs = read_jobs(list(job_ids), parts)
+        return [read_attempts(job, of_job) for job, of_job in zip(jobs, kept, strict=True)]
 
     async def find(self, query: JobQuery) -> list[Job]:
         """See `Broker.find`."""

@@ -75,6 +75,8 @@ def size(entry: Any) -> int:
 
 def _entry(raw_id: bytes, fields: dict[bytes, bytes]) -> list[Event]:
     head, ids, data = fields[b"h"], fields[b"i"], fields[b"d"]
+    if head[:1] not in _KINDS:
+        return []  # a newer release's
     kind, at, name = _KINDS[head[:1]], int.from_bytes(head[1:7], "little"), raw_id.decode()
     count = len(ids) // 16
     told = _running(data, count) if kind is EventKind.RUNNING else _told(data, count)

@@ -18,7 +18,10 @@ def read_stats(answer: list[Any], warnings: tuple[str, ...]) -> Stats:
     depths: dict[str, dict[State, int]] = {}
     states: Counter[str] = Counter()
     for field, jobs in _pairs(counted):
-        queue, state = field[1:].decode(), STATES[field[0] - ord("0")]
+        place = field[0] - ord("0")
+        if place >= len(STATES):
+            continue  # a state of a newer release
+        queue, state = field[1:].decode(), STATES[place]
         depths.setdefault(queue, {})[state] = int(jobs)
         states[state] += int(jobs)
     stopped = {queue.decode() for queue in paused}

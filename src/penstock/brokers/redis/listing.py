@@ -27,10 +27,20 @@ async def find(link: Link, query: JobQuery) -> list[Job]:
         wanted = [n for n, stored in enumerate(specs) if stored and may_match(stored, records[n], query)]
         parts = [[part[n] for n in wanted] if part else part for part in (specs, records, *others)]
         ids = id_texts(b"".join([page[n] for n in wanted]))
-        found += [job for job in read_jobs(ids, [clock, *parts]) if job]
+        found += [job for job in read_jobs(ids, [clock, *parts]) if job and _matches(job, query)]
         if len(found) >= query.limit:
             break
     return found[: query.limit]
+
+
+def _matches(job: Job, query: JobQuery) -> bool:
+    """What only a job that has been read shows."""
+    ended = job.finished_at or 0
+    return (
+        query.code in {None, job.error and job.error.code}
+        and (query.ended_after is None or ended >= query.ended_after)
+        and (query.ended_before is None or 0 < ended < query.ended_before)
+    )
 
 
 async def _candidates(link: Link, query: JobQuery) -> AsyncIterator[list[bytes]]:

@@ -18,7 +18,7 @@ PackedJob = tuple[bytes, bytes, int, bytes]
 NO_ID = bytes(16)
 """Stands for what cannot be an id, or for no key; nothing has it."""
 
-_HEAD = Struct("<16sQBHHQBHHQ")
+_HEAD = Struct("<16sQBHBBBQBHBBBQ")
 _json = msgspec.json.Encoder().encode
 _msgpack = msgspec.msgpack.Encoder().encode
 
@@ -82,18 +82,23 @@ def _head(settled: Settlement) -> bytes:
         NUMBERS[verdict.state],
         verdict.attempt,
         verdict.losses,
+        verdict.crashes,
+        verdict.handbacks,
         verdict.delay_ms,
         NUMBERS[stopped.state],
         stopped.attempt,
         stopped.losses,
+        stopped.crashes,
+        stopped.handbacks,
         stopped.delay_ms,
     )
 
 
 def _trouble(position: int, settled: Settlement) -> tuple[Argument, ...]:
-    if settled.verdict.error is None and settled.if_cancelled.error is None:
+    if settled.ending is None:
         return ()
-    return position, *_reason(settled.verdict), *_reason(settled.if_cancelled)
+    ending = _msgpack(settled.ending)
+    return position, *_reason(settled.verdict), *_reason(settled.if_cancelled), ending
 
 
 def _reason(verdict: Verdict) -> tuple[bytes, bytes]:

@@ -4,7 +4,7 @@ The layouts of stamps and records are those of ``lua/common.lua``; only Python r
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import repeat
 from struct import Struct
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict
 
-from penstock.core import lifecycle
+from penstock.core import lifecycle, past
 from penstock.core.job import Job, JobError, JobProgress, JobSpec, Limits, Priority, State
 from penstock.core.lifecycle import Claim
 from penstock.ports import JobQuery
@@ -30,8 +30,9 @@ NUMBERS = {state: number for number, state in enumerate(STATES)}
 
 _STOP = 1
 _STAMP = 10
-_RECORD = Struct("<BBHHI6s7s6s6sB")
-_CHARGED = Struct("<HH")
+_RECORD = Struct("<BBHBBBI6s7s6s6sB")
+_CHARGED = Struct("<HBBB")
+_ATTEMPT = Struct("<6s6sB")
 _HEX = re.compile("[0-9a-f]{64}")
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -70,6 +71,7 @@ _decode_limits = msgspec.msgpack.Decoder(Limits).decode
 _decode_task = msgspec.msgpack.Decoder(_Task).decode
 _progress = msgspec.msgpack.Decoder(JobProgress).decode
 _error = msgspec.json.Decoder(JobError).decode
+_ending = msgspec.msgpack.Decoder(past.Ending).decode
 _USUAL_LIMITS = Limits()
 _PRIORITIES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
 _PLACES = {priority: place for place, priority in enumerate(_PRIORITIES)}
@@ -141,7 +143,8 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         version=fixed.version,
         params=msgspec.Raw(fixed.params),
         queue=stored[_STAMP:body].decode() or USUAL_QUEUE,
-        priority=_PRIORITIES[fixed.priority],
+        # A newer release's counts as the usual one; the rank stands in the stamp.
+        priority=_PRIORITIES[fixed.priority] if fixed.priority < len(_PRIORITIES) else Priority.MEDIUM,
         limits=_read_limits(fixed.limits),
         fingerprint=fixed.fingerprint if isinstance(fixed.fingerprint, str) else fixed.fingerprint.hex(),
         delay_ms=fixed.delay_ms,
@@ -156,6 +159,8 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
 def may_match(stored: bytes, record: bytes | None, query: JobQuery) -> bool:
     """Whether a job can be what is looked for, seen without reading all of it: most are not."""
     body = _STAMP + stored[9]
+    if record is not None and record[0] >= len(STATES):
+        return False
     state = State.QUEUED if record is None else STATES[record[0]]
     return (
         query.state in {None, state}
@@ -171,22 +176,52 @@ def read_jobs(job_ids: list[str], answer: list[Any]) -> list[Job | None]:
     return [None if row[1] is None else _read_job(*row) for row in rows]
 
 
-def read_claims(
-    first: int, ids: bytes, specs: list[bytes], charged: bytes, losers: Sequence[bytes] = ()
+def read_claims(  # noqa: PLR0917 - the answer of a script, in its order
+    first: int,
+    ids: bytes,
+    specs: list[bytes],
+    charged: bytes,
+    losers: Sequence[bytes] = (),
+    begun: Sequence[int] = (),
 ) -> list[Claim]:
-    """Claims whose tokens count up from ``first``; ``charged`` holds attempts and losses, two bytes each."""
+    """Claims whose tokens count up from ``first``; ``charged`` as in ``lua/claim.lua``."""
     return [
         Claim(
             spec=read_spec(job_id, stored),
             token=first + n,
             attempt=attempt,
             losses=losses,
+            crashes=crashes,
+            handbacks=handbacks,
             lost_by=(losers[n].decode() or "unknown") if losers else None,
+            begun_at=begun[n] if begun else None,
         )
-        for n, (job_id, stored, (attempt, losses)) in enumerate(
+        for n, (job_id, stored, (attempt, losses, crashes, handbacks)) in enumerate(
             zip(id_texts(ids), specs, _CHARGED.iter_unpack(charged), strict=True)
         )
     ]
+
+
+def read_attempts(job: Job | None, kept: bytes | None) -> list[past.Attempt]:
+    """What a job remembers, from its job and what ``lua/settle.lua`` keeps."""
+    if job is None:
+        return []
+    return past.attempts_of(job, list(_kept_attempts(kept or b"")))
+
+
+def _kept_attempts(kept: bytes) -> Iterator[past.Attempt]:
+    at = 0
+    while at < len(kept):
+        size = _number(kept[at : at + 2])
+        yield _read_attempt(kept[at + 2 : at + 2 + size])
+        at += 2 + size
+
+
+def _read_attempt(kept: bytes) -> past.Attempt:
+    started, now, length = _ATTEMPT.unpack_from(kept)
+    body = _ATTEMPT.size + length
+    worker = kept[_ATTEMPT.size : body].decode()
+    return past.ended(_ending(kept[body:]), worker or None, _number(started) or None, _number(now))
 
 
 def _read_job(  # noqa: PLR0917 - the columns of a row
@@ -196,12 +231,15 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
     error: bytes | None,
     progress: bytes | None,
     result: bytes | None,
-) -> Job:
+) -> Job | None:
+    if record is not None and record[0] >= len(STATES):
+        return None  # a newer release's affair
     spec = read_spec(job_id, stored)
     created_at = _number(stored[:6])
     if record is None:
         return Job(spec=spec, state=State.QUEUED, created_at=created_at, due_at=created_at)
-    state, flags, attempt, losses, _, due, token, started, finished, length = _RECORD.unpack_from(record)
+    state, flags, attempt, losses, crashes, handbacks, _, *moments, length = _RECORD.unpack_from(record)
+    due, token, started, finished = moments
     return Job(
         spec=spec,
         state=STATES[state],
@@ -209,6 +247,8 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
         due_at=_number(due),
         attempt=attempt,
         losses=losses,
+        crashes=crashes,
+        handbacks=handbacks,
         token=_number(token),
         worker=record[_RECORD.size + length :].decode() or None,
         cancel_requested=bool(flags & _STOP),

@@ -11,13 +11,15 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import reads, verbs
+from penstock.brokers.sqlite import reads, removal, verbs
 from penstock.brokers.sqlite.bell import Bell
+from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Writer, unavailable
 from penstock.core.clock import Clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.past import Attempt
 from penstock.ports import BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
 
 Answer = TypeVar("Answer")
@@ -68,6 +70,7 @@ class SqliteBroker:
         self._reader = ThreadPoolExecutor(1, "penstock-sqlite-reader")
         self._reading: sqlite3.Connection | None = None
         self._closed = False
+        self._feed = Feed(self)
 
     async def open(self) -> None:
         """Make the file and its tables if need be."""
@@ -88,6 +91,7 @@ class SqliteBroker:
         if self._closed:
             return
         self._closed = True
+        await self._feed.close()
         await asyncio.get_running_loop().run_in_executor(None, self._stop)
         for bell in self._bells.values():
             bell.close()
@@ -140,6 +144,10 @@ class SqliteBroker:
         """See `Broker.retry`."""
         return await self._write(lambda tx: verbs.retry(tx, job_ids))
 
+    async def purge(self, job_ids: Sequence[str]) -> list[bool]:
+        """See `Broker.purge`."""
+        return await self._write(lambda tx: removal.purge(tx, job_ids))
+
     async def pause(self, queue: str) -> None:
         """See `Broker.pause`."""
         await self._write(lambda tx: verbs.pause(tx, queue))
@@ -161,11 +169,26 @@ class SqliteBroker:
     async def trim(self, limit: int) -> int:
         """See `Broker.trim`."""
         keep_jobs, keep_events = self._options.keep_jobs_ms, self._options.keep_events_ms
-        return await self._write(lambda tx: verbs.trim(tx, limit, keep_jobs, keep_events))
+        return await self._write(lambda tx: removal.trim(tx, limit, keep_jobs, keep_events))
 
     async def get(self, job_ids: Sequence[str]) -> list[Job | None]:
         """See `Broker.get`."""
         return await self._read(lambda db: reads.get(db, job_ids))
+
+    async def wait(self, job_id: str, wait_s: float) -> Job | None:
+        """See `Broker.wait`."""
+        async with self._feed.waiting(job_id) as ended:
+            (job,) = await self.get([job_id])  # it may have ended before anybody listened
+            if job is None or job.state.final:
+                return job
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await ended.wait()
+        return (await self.get([job_id]))[0]
+
+    async def attempts(self, job_ids: Sequence[str]) -> list[list[Attempt]]:
+        """See `Broker.attempts`."""
+        return await self._read(lambda db: reads.attempts(db, job_ids))
 
     async def find(self, query: JobQuery) -> list[Job]:
         """See `Broker.find`."""

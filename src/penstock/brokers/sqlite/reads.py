@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from penstock.brokers.sqlite.rows import JOB_COLUMNS, job_by_id, read_job
+from penstock.brokers.sqlite.rows import JOB_COLUMNS, decode_attempts, job_by_id, read_job
+from penstock.core import past
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job, WorkerInfo
 from penstock.ports import Event, EventKind, JobQuery, QueueStats, Stats, WorkerStats
@@ -17,6 +18,9 @@ NEVER_MS = 3_600_000
 
 _decode_worker = msgspec.json.Decoder(WorkerInfo).decode
 _decode = msgspec.json.Decoder().decode
+_KINDS = ", ".join(f"'{kind}'" for kind in EventKind)
+"""Others are a newer release's."""
+
 _EVENT_ID = re.compile("[0-9]{0,18}")
 
 
@@ -49,21 +53,39 @@ def get(db: sqlite3.Connection, job_ids: Sequence[str]) -> list[Job | None]:
     return [job_by_id(db, job_id) for job_id in job_ids]
 
 
+def attempts(db: sqlite3.Connection, job_ids: Sequence[str]) -> list[list[past.Attempt]]:
+    """What the jobs remember of their attempts."""
+    return [_attempts(db, job_id) for job_id in job_ids]
+
+
+def _attempts(db: sqlite3.Connection, job_id: str) -> list[past.Attempt]:
+    row = db.execute(
+        f"SELECT {JOB_COLUMNS}, attempts.body FROM jobs JOIN specs USING (n)"  # noqa: S608 - constants only
+        " LEFT JOIN attempts ON attempts.n = jobs.n WHERE id = ?",
+        (job_id,),
+    ).fetchone()
+    job = None if row is None else read_job(row)
+    return [] if job is None else past.attempts_of(job, decode_attempts(row[-1]) if row[-1] else ())
+
+
 def find(db: sqlite3.Connection, query: JobQuery) -> list[Job]:
     """Jobs without their results: a list of answers may be larger than anybody's memory."""
     wanted = [
         ("state = ?", query.state),
         ("task = ?", query.task),
         ("queue = ?", query.queue),
+        ("json_extract(CAST(error AS TEXT), '$.code') = ?", query.code),
+        ("finished_at >= ?", query.ended_after),
+        ("finished_at < ?", query.ended_before),
         ("id < ?", query.before),
     ]
     given = [(condition, value) for condition, value in wanted if value is not None]
     where = " AND ".join(condition for condition, _ in given) or "TRUE"
     rows = db.execute(
         f"SELECT {JOB_COLUMNS} FROM jobs JOIN specs USING (n) WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
-        [*(str(value) for _, value in given), query.limit],
+        [*(value for _, value in given), query.limit],
     )
-    return [read_job(row) for row in rows]
+    return [job for row in rows if (job := read_job(row))]
 
 
 def head(db: sqlite3.Connection) -> str:
@@ -78,7 +100,9 @@ def events(db: sqlite3.Connection, after: str, limit: int) -> list[Event]:
         raise _unknown_event(after)
     seq = int(after or 0)
     rows = db.execute(
-        "SELECT seq, at, job_id, kind, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        f"SELECT seq, at, job_id, kind, data FROM events WHERE seq > ? AND kind IN ({_KINDS})"  # noqa: S608
+        " ORDER BY seq LIMIT ?",
+        (seq, limit),
     ).fetchall()
     if not rows and seq > int(head(db)):
         raise _unknown_event(after)

@@ -5,11 +5,13 @@ from typing import Any
 
 import msgspec
 
+from penstock.core import past
 from penstock.core.job import Job, JobError, JobProgress, JobSpec, State
 
 JOB_COLUMNS = (
-    "jobs.state, jobs.created_at, jobs.due_at, jobs.attempt, jobs.losses, jobs.token, jobs.worker,"
-    " jobs.cancel, jobs.started_at, jobs.finished_at, jobs.fraction, jobs.message, jobs.error, specs.body"
+    "jobs.state, jobs.created_at, jobs.due_at, jobs.attempt, jobs.losses, jobs.crashes, jobs.handbacks,"
+    " jobs.token, jobs.worker, jobs.cancel, jobs.started_at, jobs.finished_at, jobs.fraction, jobs.message,"
+    " jobs.error, specs.body"
 )
 
 JOB_BY_ID = (
@@ -18,14 +20,28 @@ JOB_BY_ID = (
 )
 
 encode_spec = msgspec.json.Encoder().encode
-decode_spec = msgspec.json.Decoder(JobSpec).decode
+_STATES = frozenset(State)
+_decode_spec = msgspec.json.Decoder(JobSpec).decode
+decode_attempts = msgspec.json.Decoder(tuple[past.Attempt, ...]).decode
 decode_error = msgspec.json.Decoder(JobError).decode
 
 
-def read_job(row: tuple[Any, ...], result: bytes | None = None) -> Job:
-    """A job from a row of `JOB_COLUMNS`."""
-    (state, created_at, due_at, attempt, losses, token, worker, cancel, started_at, finished_at) = row[:10]
-    fraction, message, error, body = row[10:14]
+def decode_spec(body: bytes) -> JobSpec:
+    """A job's fixed part. A priority of a newer release counts as the usual one; the rank is kept apart."""
+    try:
+        return _decode_spec(body)
+    except msgspec.ValidationError:
+        told = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        told.pop("priority", None)
+        return _decode_spec(msgspec.json.encode(told))
+
+
+def read_job(row: tuple[Any, ...], result: bytes | None = None) -> Job | None:
+    """A job from a row of `JOB_COLUMNS`; None if it is in a state that only a newer release knows."""
+    if row[0] not in _STATES:
+        return None
+    (state, created_at, due_at, attempt, losses, crashes, handbacks, token, worker, cancel, *_) = row
+    started_at, finished_at, fraction, message, error, body = row[10:16]
     return Job(
         spec=decode_spec(body),
         state=State(state),
@@ -33,6 +49,8 @@ def read_job(row: tuple[Any, ...], result: bytes | None = None) -> Job:
         due_at=due_at,
         attempt=attempt,
         losses=losses,
+        crashes=crashes,
+        handbacks=handbacks,
         token=token,
         worker=worker,
         cancel_requested=bool(cancel),

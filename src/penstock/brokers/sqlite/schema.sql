@@ -1,5 +1,6 @@
--- jobs: what changes while a job lives. Its fixed part is in specs, its answer in results, so that
--- the many small updates never rewrite a large value. n only ties the three tables together.
+-- jobs: what changes while a job lives. Its fixed part is in specs, its answer in results, its
+-- attempts without success in attempts, so that the many small updates never rewrite a large value. n only
+-- ties the four tables together.
 CREATE TABLE IF NOT EXISTS jobs (
   n INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
@@ -11,6 +12,8 @@ CREATE TABLE IF NOT EXISTS jobs (
   due_at INTEGER NOT NULL,
   attempt INTEGER NOT NULL DEFAULT 0,
   losses INTEGER NOT NULL DEFAULT 0,
+  crashes INTEGER NOT NULL DEFAULT 0,
+  handbacks INTEGER NOT NULL DEFAULT 0,
   token INTEGER NOT NULL DEFAULT 0,
   worker TEXT,
   cancel INTEGER NOT NULL DEFAULT 0,
@@ -25,6 +28,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE TABLE IF NOT EXISTS specs (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS results (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS attempts (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
 
 CREATE INDEX IF NOT EXISTS jobs_queued ON jobs (queue, rank, id) WHERE state = 'queued';
 CREATE INDEX IF NOT EXISTS jobs_scheduled ON jobs (due_at) WHERE state = 'scheduled';

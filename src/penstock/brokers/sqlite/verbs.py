@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from penstock.brokers.sqlite.reads import anything_lapsed
-from penstock.brokers.sqlite.rows import decode_spec, encode_spec, job_by_id
+from penstock.brokers.sqlite.rows import decode_attempts, decode_spec, encode_spec, job_by_id
 from penstock.brokers.sqlite.writer import Transaction
-from penstock.core import lifecycle
+from penstock.core import lifecycle, past
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
@@ -42,7 +42,16 @@ def prepare(tx: Transaction) -> None:
     lines = [line for line in script.splitlines() if not line.startswith("--")]
     for statement in "\n".join(lines).split(";"):  # executescript would commit the transaction
         tx.connection.execute(statement)
+    _add_missing(tx, "crashes", "INTEGER NOT NULL DEFAULT 0")
+    _add_missing(tx, "handbacks", "INTEGER NOT NULL DEFAULT 0")
     tx.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _add_missing(tx: Transaction, column: str, kind: str) -> None:
+    """Give an older file a column of jobs; older processes go on beside it, as they name their columns."""
+    known = {row[1] for row in tx.connection.execute("PRAGMA table_info(jobs)")}
+    if column not in known:
+        tx.connection.execute(f"ALTER TABLE jobs ADD COLUMN {column} {kind}")
 
 
 def submit(tx: Transaction, specs: Sequence[JobSpec]) -> list[Receipt]:
@@ -137,7 +146,7 @@ def _promote(tx: Transaction) -> None:
 
 def _line(tx: Transaction, queue: str, limit: int) -> list[tuple[Any, ...]]:
     return tx.connection.execute(
-        "SELECT rank, id, jobs.n, attempt, losses, body FROM jobs JOIN specs USING (n)"
+        "SELECT rank, id, jobs.n, attempt, losses, crashes, handbacks, body FROM jobs JOIN specs USING (n)"
         " WHERE state = 'queued' AND queue = ? AND queue NOT IN (SELECT queue FROM paused)"
         " ORDER BY rank, id LIMIT ?",
         (queue, limit),
@@ -147,8 +156,15 @@ def _line(tx: Transaction, queue: str, limit: int) -> list[tuple[Any, ...]]:
 def _take(tx: Transaction, worker: str, rows: Sequence[tuple[Any, ...]]) -> list[Claim]:
     tokens = _new_tokens(tx, len(rows))
     claims = [
-        Claim(spec=decode_spec(body), token=token, attempt=attempt + 1, losses=losses)
-        for token, (_, attempt, losses, body) in zip(tokens, rows, strict=True)
+        Claim(
+            spec=decode_spec(body),
+            token=token,
+            attempt=attempt + 1,
+            losses=losses,
+            crashes=crashes,
+            handbacks=handbacks,
+        )
+        for token, (_, attempt, losses, crashes, handbacks, body) in zip(tokens, rows, strict=True)
     ]
     tx.connection.executemany(
         "UPDATE jobs SET state = 'running', attempt = ?, token = ?, worker = ?, started_at = ?,"
@@ -223,22 +239,26 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
 
 def _settle_one(tx: Transaction, settled: Settlement) -> bool:
     row = tx.connection.execute(
-        "SELECT n, queue, rank, due_at, cancel FROM jobs WHERE id = ? AND token = ? AND state = 'running'",
+        "SELECT n, queue, rank, due_at, cancel, worker, started_at FROM jobs"
+        " WHERE id = ? AND token = ? AND state = 'running'",
         (settled.job_id, settled.token),
     ).fetchone()
     if row is None:
         return False
-    n, queue, rank, due_at, cancel = row
+    n, queue, rank, due_at, cancel, worker, started_at = row
     verdict = settled.if_cancelled if cancel else settled.verdict
     new_due = tx.now + verdict.delay_ms if verdict.state is State.SCHEDULED else due_at
     error = None if verdict.error is None else encode(verdict.error)
     tx.connection.execute(
-        "UPDATE jobs SET state = ?, attempt = ?, losses = ?, token = 0, due_at = ?, rank = ?,"
+        "UPDATE jobs SET state = ?, attempt = ?, losses = ?, crashes = ?, handbacks = ?,"
+        " token = 0, due_at = ?, rank = ?,"
         " finished_at = ?, error = ? WHERE n = ?",
         (
             verdict.state.value,
             verdict.attempt,
             verdict.losses,
+            verdict.crashes,
+            verdict.handbacks,
             new_due,
             rank + new_due - due_at,  # a rank is the due time plus the priority's head start
             tx.now if verdict.state.final else None,
@@ -250,12 +270,20 @@ def _settle_one(tx: Transaction, settled: Settlement) -> bool:
         tx.connection.execute(
             "INSERT OR REPLACE INTO results (n, body) VALUES (?, ?)", (n, bytes(settled.result))
         )
+    if settled.ending is not None:
+        _remember(tx, n, past.ended(settled.ending, worker, started_at, tx.now))
     if not verdict.state.final:
         tx.rings.add(JOBS)
     _move(tx, queue, State.RUNNING, verdict.state)
     data = NO_DATA if error is None else encode({"attempt": verdict.attempt, "error": verdict.error})
     _tell(tx, [(settled.job_id, verdict.state, data)])
     return True
+
+
+def _remember(tx: Transaction, n: int, newest: past.Attempt) -> None:
+    row = tx.connection.execute("SELECT body FROM attempts WHERE n = ?", (n,)).fetchone()
+    kept = past.remember(decode_attempts(row[0]) if row else (), newest)
+    tx.connection.execute("INSERT OR REPLACE INTO attempts (n, body) VALUES (?, ?)", (n, encode(kept)))
 
 
 def cancel(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
@@ -278,14 +306,17 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
     if after == before:
         return after
     tx.connection.execute(
-        "UPDATE jobs SET state = ?, rank = ?, due_at = ?, attempt = ?, losses = ?, cancel = ?, worker = ?,"
-        " started_at = ?, finished_at = ?, fraction = ?, message = ?, error = ? WHERE id = ?",
+        "UPDATE jobs SET state = ?, rank = ?, due_at = ?, attempt = ?, losses = ?, crashes = ?,"
+        " handbacks = ?, cancel = ?, worker = ?, started_at = ?, finished_at = ?, fraction = ?,"
+        " message = ?, error = ? WHERE id = ?",
         (
             after.state.value,
             lifecycle.rank(after.spec.priority, after.due_at),
             after.due_at,
             after.attempt,
             after.losses,
+            after.crashes,
+            after.handbacks,
             after.cancel_requested,
             after.worker,
             after.started_at,
@@ -317,7 +348,8 @@ def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Cla
     """Move jobs whose worker has no live lease to ``worker``, under new tokens."""
     _hold_lease(tx, worker, lease_ms)
     rows = tx.connection.execute(
-        "SELECT jobs.n, attempt, losses, body, worker FROM jobs JOIN specs USING (n)"
+        "SELECT jobs.n, attempt, losses, crashes, handbacks, body, worker, started_at"
+        " FROM jobs JOIN specs USING (n)"
         " WHERE state = 'running' AND worker NOT IN (SELECT id FROM workers WHERE lease_until >= ?) LIMIT ?",
         (tx.now, limit),
     ).fetchall()
@@ -333,35 +365,24 @@ def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Cla
     )
     return [
         Claim(
-            spec=decode_spec(body), token=token, attempt=attempt, losses=losses, lost_by=lost_by or "unknown"
+            spec=decode_spec(body),
+            token=token,
+            attempt=attempt,
+            losses=losses,
+            crashes=crashes,
+            handbacks=handbacks,
+            lost_by=lost_by or "unknown",
+            begun_at=begun_at,
         )
-        for token, (_, attempt, losses, body, lost_by) in zip(tokens, rows, strict=True)
+        for token, (_, attempt, losses, crashes, handbacks, body, lost_by, begun_at) in zip(
+            tokens, rows, strict=True
+        )
     ]
 
 
 def retire(tx: Transaction, worker: str) -> None:
     """Forget the worker's lease."""
     tx.connection.execute("DELETE FROM workers WHERE id = ?", (worker,))
-
-
-def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) -> int:
-    """Delete final jobs, then events, that are older than their retention."""
-    rows = tx.connection.execute(
-        "DELETE FROM jobs WHERE n IN"
-        " (SELECT n FROM jobs WHERE finished_at IS NOT NULL AND finished_at < ? LIMIT ?)"
-        " RETURNING n, queue, state",
-        (tx.now - keep_jobs_ms, limit),
-    ).fetchall()
-    for table in ("specs", "results"):
-        tx.connection.executemany(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])  # noqa: S608
-    for _, queue, state in rows:
-        tx.depths[queue, state] -= 1
-    # Only the oldest are looked at: searching them all for what is past takes longer with each event.
-    events = tx.connection.execute(
-        "DELETE FROM events WHERE at < ? AND seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)",
-        (tx.now - keep_events_ms, limit - len(rows)),
-    )
-    return len(rows) + events.rowcount
 
 
 def _move(tx: Transaction, queue: str, before: State, after: State) -> None:

@@ -1,10 +1,9 @@
 """``penstock api``: the HTTP API alone."""
 
 import asyncio
-import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import structlog
 import typer
@@ -17,6 +16,7 @@ from penstock.cli.exposure import refuse_public
 from penstock.cli.memory import settle_memory
 from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port
 from penstock.cli.run import ExitCode, fail, plain_errors, settings
+from penstock.cli.server import Server
 from penstock.core.catalog import load
 from penstock.settings import Settings
 from penstock.telemetry import logs
@@ -58,15 +58,6 @@ def _listening(chosen: Settings) -> socket.socket:
         fail(f"cannot listen on {chosen.host}:{chosen.port}: {failed.strerror}", ExitCode.USAGE)
 
 
-class _Server(uvicorn.Server):
-    """Leaves the signals to us, so that a requested stop ends with exit code 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Part of `uvicorn.Server`."""
-        yield
-
-
 async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | None) -> None:
     api = make_api(chosen, load(chosen.tasks))
     settle_memory()
@@ -80,7 +71,7 @@ async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | Non
         backlog=BACKLOG,
         timeout_graceful_shutdown=5,
     )
-    server = _Server(config)
+    server = Server(config, chosen.linger / 1000)
 
     def stop() -> None:
         api.leave()

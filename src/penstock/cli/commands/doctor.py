@@ -11,6 +11,7 @@ import typer
 from penstock import __version__
 from penstock.app.broker import without_password
 from penstock.cli import announce, show
+from penstock.cli.remains import Finding, remains
 from penstock.cli.run import ExitCode, Json, Url, plain_errors, settings, with_client
 from penstock.client import AsyncClient, messages
 from penstock.core.catalog import load
@@ -20,8 +21,6 @@ from penstock.settings import Settings, available_memory
 
 LOW_DISK = 500 * 2**20
 
-Finding = tuple[str, bool, str]
-
 
 def command() -> typer.Typer:
     """Diagnose."""
@@ -29,7 +28,7 @@ def command() -> typer.Typer:
 
     @app.command()
     def doctor(url: Url = None, as_json: Json = False) -> None:
-        """Check settings, tasks, disk, broker, node and workers; exit code 1 if something is wrong."""
+        """Check settings, tasks, disk, leftovers, broker and workers; exit code 1 if something is wrong."""
         with plain_errors(as_json=as_json):
             chosen = settings()
         findings: list[Finding] = []
@@ -38,6 +37,7 @@ def command() -> typer.Typer:
             findings.extend([finding async for finding in _node(connected)])
 
         findings.extend(_here(chosen, url))
+        findings.extend(remains(chosen))
         try:
             with_client(url, action, as_json=False)
         except typer.Exit:

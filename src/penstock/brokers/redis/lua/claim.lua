@@ -1,6 +1,6 @@
 -- Gives out the best of the queues' due jobs. ARGV[3…]: worker, limit, lease in ms, jitter, queues.
--- Answer: clock, ms until the next scheduled job is due, first token, ids, fixed parts, attempts and losses
--- (two bytes each per job).
+-- Answer: clock, ms until the next scheduled job is due, first token, ids, fixed parts, and of each job its
+-- attempt (two bytes), losses, crashes and hand-backs (one each).
 local worker, limit, lease, jitter = ARGV[OWN], tonumber(ARGV[OWN + 1]), tonumber(ARGV[OWN + 2]), tonumber(ARGV[OWN + 3])
 go_even_without_memory()
 
@@ -48,11 +48,16 @@ for i = OWN + 4, #ARGV do
   if not paused[queue] and not seen[queue] then open[#open + 1] = queue end
   seen[queue] = true
 end
+-- Lines need to be merged only where several are not empty, which is rare and costs a table per job.
+local filled = {}
+for _, queue in ipairs(open) do
+  if redis.call('EXISTS', key('queue:' .. queue)) == 1 then filled[#filled + 1] = queue end
+end
 local line = {}
-if #open == 1 then
-  line = redis.call('ZPOPMIN', key('queue:' .. open[1]), limit)
-elseif #open > 1 then
-  line = merge(open)
+if #filled == 1 then
+  line = redis.call('ZPOPMIN', key('queue:' .. filled[1]), limit)
+elseif #filled > 1 then
+  line = merge(filled)
 end
 
 local ids = {}
@@ -61,23 +66,23 @@ local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
 local first = new_tokens(#ids, jitter)
 local held, started, charged = later('HSET', 'held:' .. worker), later('HSET', 'jobs'), {}
 
--- The record of a job that begins to run, its attempt, losses and queue. Most jobs were never touched before;
+-- The record of a job that begins to run, its attempt, losses, crashes, hand-backs and queue. Most jobs were never touched before;
 -- for them no table is made, as this is what claiming costs.
 local function begin(record, spec, token)
   if record then
     local job = unpack_record(record)
     job.state, job.attempt, job.token, job.worker = RUNNING, job.attempt + 1, token, worker
     job.started, job.finished = now, 0
-    return pack(job), job.attempt, job.losses, job.queue
+    return pack(job), job.attempt, job.losses, job.crashes, job.handbacks, job.queue
   end
   local created, head, length, at = struct.unpack(STAMP, spec)
   local queue = queue_at(spec, at, length)
-  return struct.pack(RECORD, RUNNING, 0, 1, 0, head, created, token, now, 0, #queue) .. queue .. worker, 1, 0, queue
+  return struct.pack(RECORD, RUNNING, 0, 1, 0, 0, 0, head, created, token, now, 0, #queue) .. queue .. worker, 1, 0, 0, 0, queue
 end
 
 for i, id in ipairs(ids) do
   local token = first + i - 1
-  local record, attempt, losses, queue = begin(records[i], specs[i], token)
+  local record, attempt, losses, crashes, handbacks, queue = begin(records[i], specs[i], token)
   if records[i] then
     collect('HDEL', 'progress', id)
     collect('HDEL', 'errors', id)
@@ -86,7 +91,7 @@ for i, id in ipairs(ids) do
   add_pair(held, token_field(token), id)
   count(QUEUED, queue, -1)
   count(RUNNING, queue, 1)
-  charged[i] = struct.pack('<I2I2', attempt, losses)
+  charged[i] = struct.pack('<I2BBB', attempt, losses, crashes, handbacks)
   tell('r', id, string.sub(charged[i], 1, 2), worker)
 end
 hold_lease(worker, now + lease)

@@ -10,11 +10,13 @@
 -- Keys, all made by key():
 --   specs     hash  job id -> stamp (see STAMP) and the job's fixed part
 --   jobs      hash  job id -> record (see pack); a job that was queued and never touched has none
---   results, errors, progress   hashes by job id
+--   results, errors, progress, attempts   hashes by job id; of attempts see settle
 --   queue:Q   zset  job ids by rank        bell:Q  list  a marker where there may be work for a waiter
 --   due       zset  scheduled jobs by due time
 --   held:W    hash  token -> job id, what worker W holds; W is empty for claims that no worker knows of
 --   leases    zset  workers by lapse of their lease      info, seen   hashes by worker
+--   waiters   hash  job id -> mailboxes to tell of its end, 16 characters each
+--   mail:M    set   what has ended for mailbox M      mailbell:M  list  a marker where there is mail
 --   stopping  set   tokens of running jobs that were cancelled
 --   done      zset  ids of jobs that ended together, 16 bytes each, by the time of it; of a job that was
 --             retried meanwhile too
@@ -89,16 +91,17 @@ local function place(name, score, member) add_pair(later('ZADD', name), score, m
 local function collect(command, name, member) add(later(command, name), member) end
 
 -- A job's record. Times in ms; head is what its priority adds to the due time to give its rank.
-local RECORD = '<BBI2I2I4I6I7I6I6B'
+-- Crashes were the upper byte of losses once, so that older records read as they should.
+local RECORD = '<BBI2BBBI4I6I7I6I6B'
 local function pack(job)
-  return struct.pack(RECORD, job.state, job.flags, job.attempt, job.losses, job.head, job.due, job.token,
-    job.started, job.finished, #job.queue) .. job.queue .. job.worker
+  return struct.pack(RECORD, job.state, job.flags, job.attempt, job.losses, job.crashes, job.handbacks, job.head, job.due,
+    job.token, job.started, job.finished, #job.queue) .. job.queue .. job.worker
 end
 local function unpack_record(record)
   local job = {}
   local at, length
-  job.state, job.flags, job.attempt, job.losses, job.head, job.due, job.token, job.started, job.finished,
-    length, at = struct.unpack(RECORD, record)
+  job.state, job.flags, job.attempt, job.losses, job.crashes, job.handbacks, job.head, job.due, job.token, job.started,
+    job.finished, length, at = struct.unpack(RECORD, record)
   job.queue = string.sub(record, at, at + length - 1)
   job.worker = string.sub(record, at + length)
   return job
@@ -113,8 +116,8 @@ end
 -- A job that was queued and never touched.
 local function untouched(spec)
   local created, head, length, at = struct.unpack(STAMP, spec)
-  return { state = QUEUED, flags = 0, attempt = 0, losses = 0, head = head, due = created, token = 0,
-    started = 0, finished = 0, queue = queue_at(spec, at, length), worker = '' }
+  return { state = QUEUED, flags = 0, attempt = 0, losses = 0, crashes = 0, handbacks = 0, head = head, due = created,
+    token = 0, started = 0, finished = 0, queue = queue_at(spec, at, length), worker = '' }
 end
 local function job_of(record, spec)
   if record then return unpack_record(record) end
@@ -177,10 +180,10 @@ local function tell(kind, id, data, worker)
 end
 
 -- One marker is enough: whoever takes it and leaves work behind puts it back.
-local function ring(queue)
-  local bell = key('bell:' .. queue)
-  if redis.call('LLEN', bell) == 0 then redis.call('RPUSH', bell, '1') end
+local function mark(bell)
+  if redis.call('LLEN', key(bell)) == 0 then redis.call('RPUSH', key(bell), '1') end
 end
+local function ring(queue) mark('bell:' .. queue) end
 local rung = {}
 local function enqueue(queue, rank, id)
   place('queue:' .. queue, rank, id)
@@ -205,11 +208,34 @@ end
 local ended = {}
 local function done(id) ended[#ended + 1] = id end
 
+-- The mailboxes that asked for a job that has ended. Nobody may be left to read them, so they expire.
+local MAIL_S = 600
+local mailed = {}
+local function post()
+  if #ended == 0 or redis.call('EXISTS', key('waiters')) == 0 then return end
+  for i, boxes in ipairs(each('HMGET', 'waiters', ended)) do
+    for at = 1, #(boxes or ''), 16 do
+      local box = string.sub(boxes, at, at + 15)
+      collect('SADD', 'mail:' .. box, ended[i])
+      mailed[box] = true
+    end
+    if boxes then collect('HDEL', 'waiters', ended[i]) end
+  end
+end
+local function ring_mailboxes()
+  for box in pairs(mailed) do
+    mark('mailbell:' .. box)
+    redis.call('EXPIRE', key('mail:' .. box), MAIL_S)
+    redis.call('EXPIRE', key('mailbell:' .. box), MAIL_S)
+  end
+end
+
 local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), until_ms, worker) end
 
 -- Writes all that was collected.
 local function finish()
   ring_if_sooner()
+  post()
   if #ended > 0 then place('done', now, table.concat(ended)) end
   for i = 1, #order do each(order[i][1], order[i][2], order[i][3]) end
   for queue, counted in pairs(depths) do
@@ -219,6 +245,44 @@ local function finish()
   end
   close_entry()
   for queue in pairs(rung) do ring(queue) end
+  ring_mailboxes()
+end
+
+-- Collects the removal of final jobs and all that belongs to them; the answer is given to forget_ids after
+-- finish().
+local function forget(ids, jobs)
+  local keys = each('HMGET', 'key_of', ids)
+  local gone, spans = {}, {}
+  for i, id in ipairs(ids) do
+    local job = jobs[i]
+    count(job.state, job.queue, -1)
+    for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress', 'attempts' }) do
+      collect('HDEL', name, id)
+    end
+    if job.state ~= SUCCEEDED then collect('ZREM', 'ended_badly', id) end
+    if keys[i] then
+      collect('HDEL', 'keys', keys[i])
+      collect('HDEL', 'key_of', id)
+    end
+    gone[id] = true
+    spans[string.sub(id, 1, 5)] = true
+  end
+  return gone, spans
+end
+local function forget_ids(gone, spans)
+  for span in pairs(spans) do
+    local name = key('ids:' .. span)
+    local kept = {}
+    for _, id in ipairs(redis.call('LRANGE', name, 0, -1)) do
+      if not gone[id] then kept[#kept + 1] = id end
+    end
+    redis.call('DEL', name)
+    if #kept > 0 then
+      each('RPUSH', 'ids:' .. span, kept)
+    else
+      redis.call('ZREM', key('spans'), span)
+    end
+  end
 end
 
 -- The parts of jobs as they stand, for the caller to put together.

@@ -1,9 +1,10 @@
 -- Takes over jobs of workers whose lease has lapsed. ARGV[3…]: worker, limit, lease in ms, jitter.
--- Answer: clock, first token, ids, fixed parts, attempts and losses (see claim), workers that lost them.
+-- Answer: clock, first token, ids, fixed parts, attempts, losses, crashes and hand-backs (see claim), workers that lost them,
+-- when those had begun.
 local worker, limit, lease, jitter = ARGV[OWN], tonumber(ARGV[OWN + 1]), tonumber(ARGV[OWN + 2]), tonumber(ARGV[OWN + 3])
 go_even_without_memory()
 hold_lease(worker, now + lease)
-local ids, fields, losers = {}, {}, {}
+local ids, fields, losers, begun = {}, {}, {}, {}
 local empty = {}
 for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .. now)) do
   local held = redis.call('HGETALL', key('held:' .. lapsed))
@@ -24,9 +25,10 @@ for i, id in ipairs(ids) do
     collect('SREM', 'stopping', fields[i])
     collect('SADD', 'stopping', token_field(token))
   end
+  begun[i] = job.started
   job.token, job.worker, job.started = token, worker, now
   put('jobs', id, pack(job))
-  charged[i] = struct.pack('<I2I2', job.attempt, job.losses)
+  charged[i] = struct.pack('<I2BBB', job.attempt, job.losses, job.crashes, job.handbacks)
 end
 finish()
 for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .. now)) do
@@ -36,4 +38,4 @@ for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .
     redis.call('HDEL', key('seen'), lapsed)
   end
 end
-return { clock, first, table.concat(ids), specs, table.concat(charged), losers }
+return { clock, first, table.concat(ids), specs, table.concat(charged), losers, begun }

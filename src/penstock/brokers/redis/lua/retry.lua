@@ -8,7 +8,7 @@ for i, id in ipairs(ids) do
   if job and (job.state == FAILED or job.state == CANCELLED) then
     count(job.state, job.queue, -1)
     count(QUEUED, job.queue, 1)
-    job.state, job.attempt, job.losses, job.due, job.flags = QUEUED, 0, 0, now, 0
+    job.state, job.attempt, job.losses, job.crashes, job.handbacks, job.due, job.flags = QUEUED, 0, 0, 0, 0, now, 0
     job.worker, job.started, job.finished = '', 0, 0
     put('jobs', id, pack(job))
     enqueue(job.queue, now + job.head, id)

@@ -1,38 +1,61 @@
 -- Stores each verdict whose token is the job's current one.
 -- ARGV[3]  the settlements, see HEAD
--- then the result of each, or nothing; then for those with an error, five each: position, error, its event,
--- and both again for a job that was cancelled meanwhile
+-- then the result of each, or nothing; then for those without success, six each: position, error, its event,
+-- both again for a job that was cancelled meanwhile, and what is to be remembered of the attempt
 -- Answer: clock, a string with 1 for each that was accepted and 0 for each that was not.
--- HEAD: id, token, and twice (as it is, and if it was cancelled): state, attempt, losses, delay in ms.
-local HEAD, SIZE = '<c16I8BI2I2I8BI2I2I8', 50
+-- HEAD: id, token, and twice (as it is, and if it was cancelled): state, attempt, losses, crashes, hand-backs,
+-- delay in ms.
+local HEAD, SIZE = '<c16I8BI2BBBI8BI2BBBI8', 52
 local KINDS = { [0] = 's', 'q', 'r', 'k', 'f', 'c' }
 local heads = ARGV[OWN]
 go_even_without_memory()
 
+-- What a job remembers: of each attempt a length (two bytes), when it began and ended, its worker after its
+-- length, and what core says of it. The oldest go.
+local MOST_ATTEMPTS = 20
+local function remember(kept, ending, started, worker)
+  local attempt = struct.pack('<I6I6B', started, now, #worker) .. worker .. ending
+  local text = (kept or '') .. struct.pack('<I2', #attempt) .. attempt
+  local starts, at = {}, 1
+  while at <= #text do
+    starts[#starts + 1] = at
+    at = at + 2 + struct.unpack('<I2', text, at)
+  end
+  if #starts > MOST_ATTEMPTS then return string.sub(text, starts[#starts - MOST_ATTEMPTS + 1]) end
+  return text
+end
+
 local total = #heads / SIZE
 local troubles = {}
-for at = OWN + total + 1, #ARGV, 5 do troubles[tonumber(ARGV[at])] = at end
-local ids = {}
+for at = OWN + total + 1, #ARGV, 6 do troubles[tonumber(ARGV[at])] = at end
+local ids, troubled, remembered = {}, {}, {}
 for i = 1, total do ids[i] = string.sub(heads, (i - 1) * SIZE + 1, (i - 1) * SIZE + 16) end
+for i in pairs(troubles) do troubled[#troubled + 1] = ids[i] end
+for i, kept in ipairs(each('HMGET', 'attempts', troubled)) do remembered[troubled[i]] = kept end
 local records = each('HMGET', 'jobs', ids)
 local settled, accepted = {}, {}
 local kept, results = later('HSET', 'jobs'), later('HSET', 'results')
 local released = {}
 for i = 1, total do
-  local id, token, state, attempt, losses, delay, c_state, c_attempt, c_losses, c_delay =
+  local id, token, state, attempt, losses, crashes, handbacks, delay,
+    c_state, c_attempt, c_losses, c_crashes, c_handbacks, c_delay =
     struct.unpack(HEAD, heads, (i - 1) * SIZE + 1)
   accepted[i] = '0'
   if records[i] and not settled[id] then
     -- Fields one by one and not as a table, as this is what settling costs.
-    local before, flags, _, _, head, due, current, started, _, length, at = struct.unpack(RECORD, records[i])
+    local before, flags, _, _, _, _, head, due, current, started, _, length, at = struct.unpack(RECORD, records[i])
     if before == RUNNING and current == token then
       accepted[i] = '1'
       settled[id] = true
       local names = string.sub(records[i], at) -- queue and worker
       local queue, worker = string.sub(names, 1, length), string.sub(names, length + 1)
       local trouble, finished = troubles[i], 0
+      if trouble then
+        put('attempts', id, remember(remembered[id], ARGV[trouble + 5], started, worker))
+      end
       if flags % 2 == STOP then
-        state, attempt, losses, delay = c_state, c_attempt, c_losses, c_delay
+        state, attempt, losses, crashes, handbacks, delay =
+          c_state, c_attempt, c_losses, c_crashes, c_handbacks, c_delay
         if trouble then trouble = trouble + 2 end
         collect('SREM', 'stopping', token_field(token))
       end
@@ -55,7 +78,7 @@ for i = 1, total do
       if state == SUCCEEDED and result ~= '' then add_pair(results, id, result) end
       if failure ~= '' then put('errors', id, failure) end
       add_pair(kept, id,
-        struct.pack(RECORD, state, flags, attempt, losses, head, due, 0, started, finished, length) .. names)
+        struct.pack(RECORD, state, flags, attempt, losses, crashes, handbacks, head, due, 0, started, finished, length) .. names)
       tell(KINDS[state], id, tale)
     end
   end

@@ -37,7 +37,7 @@ for i, id in ipairs(ids) do
       count(QUEUED, queue, 1)
       tell('q', id, '')
     else
-      put('jobs', id, pack({ state = SCHEDULED, flags = 0, attempt = 0, losses = 0, head = head,
+      put('jobs', id, pack({ state = SCHEDULED, flags = 0, attempt = 0, losses = 0, crashes = 0, handbacks = 0, head = head,
         due = now + delay, token = 0, started = 0, finished = 0, queue = queue, worker = '' }))
       schedule(queue, now + delay, id)
       count(SCHEDULED, queue, 1)

@@ -32,34 +32,9 @@ end
 
 local function trim_jobs()
   local ids, jobs = past_jobs()
-  local keys = each('HMGET', 'key_of', ids)
-  local gone, spans = {}, {}
-  for i, id in ipairs(ids) do
-    local job = jobs[i]
-    count(job.state, job.queue, -1)
-    for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress' }) do collect('HDEL', name, id) end
-    if job.state ~= SUCCEEDED then collect('ZREM', 'ended_badly', id) end
-    if keys[i] then
-      collect('HDEL', 'keys', keys[i])
-      collect('HDEL', 'key_of', id)
-    end
-    gone[id] = true
-    spans[string.sub(id, 1, 5)] = true
-  end
+  local gone, spans = forget(ids, jobs)
   finish()
-  for span in pairs(spans) do
-    local name = key('ids:' .. span)
-    local kept = {}
-    for _, id in ipairs(redis.call('LRANGE', name, 0, -1)) do
-      if not gone[id] then kept[#kept + 1] = id end
-    end
-    redis.call('DEL', name)
-    if #kept > 0 then
-      each('RPUSH', 'ids:' .. span, kept)
-    else
-      redis.call('ZREM', key('spans'), span)
-    end
-  end
+  forget_ids(gone, spans)
   return #ids
 end
 

@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-import structlog
-
 from penstock.core.errors import PenstockError
 from penstock.ports import Broker
 
@@ -23,8 +21,6 @@ class Feed:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
-        self._released = False
-        self._log = structlog.get_logger("penstock.feed")
 
     @contextlib.asynccontextmanager
     async def waiting(self, job_id: str) -> AsyncIterator[asyncio.Event]:
@@ -36,23 +32,13 @@ class Feed:
         ended = asyncio.Event()
         self._waiters.setdefault(job_id, set()).add(ended)
         try:
-            if self._released:
-                ended.set()
-            else:
-                await self._follow()
+            await self._follow()
             yield ended
         finally:
             waiters = self._waiters[job_id]
             waiters.discard(ended)
             if not waiters:
                 del self._waiters[job_id]
-
-    def release(self) -> None:
-        """Wake everybody who waits, and whoever comes to wait from now on."""
-        self._released = True
-        for waiters in self._waiters.values():
-            for ended in waiters:
-                ended.set()
 
     async def close(self) -> None:
         """Stop reading; whoever still waits runs into its own deadline."""
@@ -74,8 +60,7 @@ class Feed:
                 needed_at = loop.time()
             try:
                 events = await self._broker.events(after, IDLE_S)
-            except PenstockError as failed:
-                self._log.warning("feed interrupted", error=failed.message)
+            except PenstockError:
                 await asyncio.sleep(IDLE_S)
                 continue
             for event in events:

@@ -1,0 +1,179 @@
+"""``penstock dead list|show|retry|purge``: failed jobs that wait for a person."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from penstock.cli import show
+from penstock.cli.run import Json, Url, params_from, with_client
+from penstock.client import AsyncClient, messages
+from penstock.client.messages import Call
+from penstock.core.dead import DeadReport, DeadView
+from penstock.core.errors import ErrorCode, FailureCode, PenstockError
+from penstock.core.units import milliseconds
+
+PIECE = 100
+"""Ids that one request names, as those of a purge stand in its address."""
+
+JobId = Annotated[str, typer.Argument(help="The job's id.")]
+JobIds = Annotated[list[str] | None, typer.Argument(help="The jobs' ids, instead of a filter.")]
+Task = Annotated[str | None, typer.Option(help="Only of this task.")]
+Queue = Annotated[str | None, typer.Option(help="Only of this queue.")]
+Code = Annotated[FailureCode | None, typer.Option(help="Only with this error.")]
+After = Annotated[str | None, typer.Option(help="Only those that ended then or later: a time, or 2h ago.")]
+Before = Annotated[str | None, typer.Option(help="Only those that ended earlier: a time, or 7d ago.")]
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
+All = Annotated[bool, typer.Option("--all", help="All of them, whatever the task and error.")]
+Params = Annotated[str | None, typer.Option(help="Retry one job with these parameters, as a new job.")]
+
+
+def command() -> typer.Typer:
+    """Dead letters: list, show, retry, purge."""
+    app = typer.Typer(
+        add_completion=False, no_args_is_help=True, help="Failed jobs: list, show, retry, purge."
+    )
+    app.command("list")(_list)
+    app.command("show")(_show)
+    app.command("retry")(_retry)
+    app.command("purge")(_purge)
+    return app
+
+
+def _list(  # noqa: PLR0917 - the options of a command
+    task: Task = None,
+    queue: Queue = None,
+    code: Code = None,
+    ended_after: After = None,
+    ended_before: Before = None,
+    limit: Limit = 20,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """List dead letters, newest first."""
+
+    async def action(client: AsyncClient) -> None:
+        wanted = _filter(task, queue, code, ended_after, ended_before)
+        found = (await client.send(messages.dead(limit=limit, **wanted))).dead
+        if as_json:
+            show.as_json([show.job_json(job) for job in found])
+        else:
+            show.table(("id", "task", "ended", "attempts", "reason"), map(_row, found), "no dead letters")
+
+    with_client(url, action, as_json=as_json)
+
+
+def _row(job: DeadView) -> tuple[object, ...]:
+    reason = f"{job.error.code}: {job.error.message}" if job.error else ""
+    return job.id, job.task, job.finished_at, f"{job.attempt}/{job.max_attempts}", reason
+
+
+def _show(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
+    """Show a dead letter with its traceback and attempts."""
+
+    async def action(client: AsyncClient) -> None:
+        job, attempts = await client.get(job_id), await client.send(messages.attempts(job_id))
+        show.as_json(show.job_json(job, attempts)) if as_json else show.job_details(job, attempts)
+
+    with_client(url, action, as_json=as_json)
+
+
+def _retry(  # noqa: PLR0917 - the options of a command
+    job_ids: JobIds = None,
+    params: Params = None,
+    task: Task = None,
+    queue: Queue = None,
+    code: Code = None,
+    ended_after: After = None,
+    ended_before: Before = None,
+    everything: All = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Queue dead letters anew: by ids, by filter, or --all of them."""
+
+    async def action(client: AsyncClient) -> None:
+        wanted = _filter(task, queue, code, ended_after, ended_before)
+        if params is None:
+            await _apply(client, messages.retry_dead, job_ids, wanted, everything, "queued anew", as_json)
+            return
+        if not job_ids or len(job_ids) != 1 or wanted or everything:
+            raise PenstockError(ErrorCode.INVALID_REQUEST, "--params: needs the id of one job, and no filter")
+        job = await client.retry(job_ids[0], params_from(params))
+        show.as_json(show.job_json(job)) if as_json else show.job_line(job)
+
+    with_client(url, action, as_json=as_json)
+
+
+def _purge(  # noqa: PLR0917 - the options of a command
+    job_ids: JobIds = None,
+    task: Task = None,
+    queue: Queue = None,
+    code: Code = None,
+    ended_after: After = None,
+    ended_before: Before = None,
+    everything: All = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Forget dead letters for good: by ids, by filter, or --all of them."""
+
+    async def action(client: AsyncClient) -> None:
+        wanted = _filter(task, queue, code, ended_after, ended_before)
+        await _apply(client, messages.purge_dead, job_ids, wanted, everything, "purged", as_json)
+
+    with_client(url, action, as_json=as_json)
+
+
+async def _apply(  # noqa: PLR0917 - what a command was given
+    client: AsyncClient,
+    verb: Callable[..., Call[DeadReport]],
+    job_ids: list[str] | None,
+    wanted: dict[str, Any],
+    everything: bool,
+    done: str,
+    as_json: bool,
+) -> None:
+    """Request after request until nothing that was meant is left, and say how many it were."""
+    reports: list[DeadReport] = []
+    for piece in _pieces(job_ids or []):
+        choice = wanted | ({"ids": piece} if piece else {}) | ({"all": True} if everything else {})
+        reports.append(await client.send(verb(**choice)))
+        while reports[-1].next is not None:
+            reports.append(await client.send(verb(**choice, before=reports[-1].next)))
+    count, ids = sum(report.count for report in reports), [each for report in reports for each in report.ids]
+    skipped = [each for report in reports for each in report.skipped]
+    if as_json:
+        show.as_json({"count": count, "ids": ids, "skipped": skipped})
+        return
+    show.console.print(f"{count:,} dead letter{'' if count == 1 else 's'} {done}")
+    for each in skipped:
+        show.console.print(f"[yellow]no dead letter:[/yellow] {show.escape(each)}", soft_wrap=True)
+
+
+def _pieces(job_ids: list[str]) -> list[list[str]]:
+    """Bounded lists of the ids; one empty list if there are none."""
+    return [job_ids[at : at + PIECE] for at in range(0, len(job_ids), PIECE)] or [[]]
+
+
+def _filter(
+    task: str | None, queue: str | None, code: FailureCode | None, after: str | None, before: str | None
+) -> dict[str, Any]:
+    given = {
+        "task": task,
+        "queue": queue,
+        "code": code and code.value,
+        "ended_after": after and _moment(after),
+        "ended_before": before and _moment(before),
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _moment(text: str) -> str:
+    """A time, or how long ago that is."""
+    try:
+        ago = timedelta(milliseconds=milliseconds(text))
+    except ValueError:
+        return text  # the node says what is wrong with it, if anything is
+    return (datetime.now(UTC) - ago).isoformat()

@@ -1,0 +1,1 @@
+"""Outcomes on a machine's own disk, for as long as the broker cannot take them."""
