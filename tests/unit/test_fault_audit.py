@@ -1,6 +1,7 @@
 """The audit of a fault run finds what it is there to find: each loss and double of the kinds there are."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -9,11 +10,12 @@ import pytest
 from penstock.core.errors import FailureCode
 from penstock.core.job import Job, JobError, JobSpec, State
 from penstock.ports import Event, EventKind
-from support.faults.audit import Execution, count_doubles, hit, recover, what_is_wrong
+from support.faults.audit import count_doubles, what_is_wrong
 from support.faults.clients import Sent
 from support.faults.inject import Suffered
 from support.faults.ledger import Ledger
-from support.faults.plan import Fault, Work
+from support.faults.plan import Fault, Work, draw
+from support.faults.recovery import Execution, Outages, hit, recover
 
 QUICK = Work(4, "quick", {"n": 4})
 FAILING = Work(4, "failing", {"n": 4})
@@ -83,6 +85,10 @@ def test_a_double_is_found(events, doubles):
 KILL = Suffered(Fault(0, "kill", "worker"), began=10.0, ended=12.0, node="w")
 
 
+def outages(*suffered: Suffered, workers: int = 1) -> Outages:
+    return Outages(list(suffered), replace(draw(1, "redis"), workers=workers, apis=1))
+
+
 def test_recovery_lasts_until_a_job_that_ran_there_runs_again():
     events = [running(9, "w"), event(14, EventKind.QUEUED), running(15, "x"), event(19, EventKind.SUCCEEDED)]
     assert hit(KILL, events, [], {}) == [("j", 15.0)]
@@ -105,7 +111,7 @@ def test_a_slot_hits_only_what_it_ran():
 
 def test_the_worst_recovery_is_kept_with_its_reason():
     ledger = Ledger()
-    recover(ledger, KILL, [("j", 15.0), ("k", 13.0)], Sent())
+    recover(ledger, KILL, [("j", 15.0), ("k", 13.0)], Sent(), outages(KILL))
     assert (ledger.recovered, ledger.worst_recovery_s) == (2, 3.0)
     assert ledger.worst.startswith("j after kill worker")
 
@@ -113,5 +119,14 @@ def test_the_worst_recovery_is_kept_with_its_reason():
 def test_requests_that_waited_when_an_api_came_back_count_too():
     ledger = Ledger()
     api = Suffered(Fault(0, "kill", "api"), began=10.0, ended=12.0, node="a")
-    recover(ledger, api, [], Sent(requests=[(11.0, 12.5), (9.0, 11.0), (12.1, 19.0)]))
+    recover(ledger, api, [], Sent(requests=[(11.0, 12.5), (9.0, 11.0), (12.1, 19.0)]), outages(api))
     assert (ledger.recovered, ledger.worst_recovery_s) == (1, 0.5)
+
+
+def test_time_without_a_worker_or_the_broker_is_not_recovery():
+    again = Suffered(Fault(0, "kill", "worker"), began=13.0, ended=16.0, node="worker-0")
+    broker = Suffered(Fault(0, "kill", "broker"), began=17.0, ended=18.5)
+    slot = Suffered(Fault(0, "kill", "slot"), began=18.5, ended=18.8, node="worker-0", pid=7)
+    assert outages(again, broker, slot).usable_s("worker", 12.0, 19.0) == pytest.approx(2.5)
+    assert outages(again, broker, slot).usable_s("api", 12.0, 19.0) == pytest.approx(5.5)
+    assert outages(again, workers=2).usable_s("worker", 12.0, 19.0) == pytest.approx(7.0)

@@ -1,9 +1,7 @@
 """What became of every job, from four witnesses: clients, broker, feed, and the attempts themselves."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import pairwise
 
 import msgspec
 
@@ -14,21 +12,11 @@ from support.faults.deployment import Deployment
 from support.faults.inject import Suffered
 from support.faults.ledger import Ledger
 from support.faults.plan import Work
+from support.faults.recovery import Execution, Outages, hit, recover
 
 ENDINGS = {EventKind.SUCCEEDED, EventKind.FAILED, EventKind.CANCELLED}
-SIGNS = ENDINGS | {EventKind.RUNNING, EventKind.SCHEDULED}
-"""What shows that somebody looks after a job that was running; to be queued again is not yet enough."""
 
 BATCH = 500
-
-
-@dataclass(frozen=True)
-class Execution:
-    """An attempt that really began: a line of the witness."""
-
-    n: int
-    pid: int
-    at: float
 
 
 async def audit(deployment: Deployment, sent: Sent, suffered: list[Suffered]) -> Ledger:
@@ -48,7 +36,7 @@ async def audit(deployment: Deployment, sent: Sent, suffered: list[Suffered]) ->
     count_doubles(ledger, events, sent)
     by_id = {job_id: n for n, job_id in sent.jobs.items()}
     for each in suffered:
-        recover(ledger, each, hit(each, events, executions, by_id), sent)
+        recover(ledger, each, hit(each, events, executions, by_id), sent, Outages(suffered, deployment.plan))
     return ledger
 
 
@@ -110,40 +98,3 @@ def count_doubles(ledger: Ledger, events: Iterable[Event], sent: Sent) -> None:
     doubles += [f"{job_id} was made beside another" for job_id in {e.job_id for e in events} - known]
     ledger.duplicated += len(doubles)
     ledger.anomalies += doubles
-
-
-def hit(
-    suffered: Suffered, events: list[Event], executions: list[Execution], by_id: dict[str, int]
-) -> list[tuple[str, float]]:
-    """The jobs that ran where the fault was, each with the time of its next sign of life."""
-    numbers = {each.n for each in executions if each.pid == suffered.pid and each.at <= suffered.began}
-    signs: dict[str, list[Event]] = defaultdict(list)
-    for event in events:
-        if event.kind in SIGNS:
-            signs[event.job_id].append(event)
-    found = []
-    for job_id, told in signs.items():
-        for before, after in pairwise(told):
-            if (
-                before.kind is EventKind.RUNNING
-                and before.at / 1000 <= suffered.began < after.at / 1000
-                and suffered.node in {"", str(before.data["worker"]).partition("/")[0]}
-                and (not suffered.pid or by_id.get(job_id) in numbers)
-            ):
-                found.append((job_id, after.at / 1000))
-    return found
-
-
-def recover(ledger: Ledger, suffered: Suffered, jobs: list[tuple[str, float]], sent: Sent) -> None:
-    waits = [(at - suffered.ended, job_id) for job_id, at in jobs]
-    if suffered.fault.part in {"api", "broker", "disk"}:
-        waits += [
-            (over - suffered.ended, "request")
-            for began, over in sent.requests
-            if began < suffered.ended < over
-        ]
-    ledger.recovered += len(waits)
-    worst_s, which = max(waits, default=(0.0, ""))
-    if worst_s > ledger.worst_recovery_s:
-        ledger.worst_recovery_s = worst_s
-        ledger.worst = f"{which} after {suffered}"

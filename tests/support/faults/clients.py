@@ -1,6 +1,7 @@
 """Clients as they should be: each submission has an idempotency key and is repeated until it is answered."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Sequence
@@ -31,11 +32,16 @@ class Clients:
 
     def __init__(self, plan: Plan, run: str, urls: Sequence[str]) -> None:
         self.sent = Sent()
+        self._hurry = asyncio.Event()
         self._plan = plan
         self._run = run
         self._urls = urls
         self._dice = random.Random(plan.seed)
         self._cancels: set[asyncio.Task[None]] = set()
+
+    def hurry(self) -> None:
+        """The faults are over: what is left is submitted at once."""
+        self._hurry.set()
 
     async def bring(self) -> None:
         """Until everything is accepted, and cancelled what was to be."""
@@ -48,7 +54,9 @@ class Clients:
     async def _work_off(self, parcels: Any, began: float) -> None:
         for parcel in parcels:
             # Not a pause that waits for something to happen: it is the load itself.
-            await asyncio.sleep(began + parcel.at_s - time.monotonic())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(began + parcel.at_s - time.monotonic()):
+                    await self._hurry.wait()
             await self._deliver(parcel)
             if any(work.again for work in parcel.works):
                 await self._deliver(parcel)

@@ -32,7 +32,8 @@ async def suffer(plan: Plan, folder: Path, disk: Path | None = None) -> Ledger:
         clients, injector = Clients(plan, folder.name, deployment.urls), Injector(deployment)
         async with asyncio.TaskGroup() as together:
             together.create_task(clients.bring())
-            together.create_task(injector.run())
+            injecting = together.create_task(injector.run())
+            injecting.add_done_callback(lambda _: clients.hurry())
         wrong = await _settled(deployment, list(clients.sent.jobs.values()))
         wrong += await _quiet(deployment)
         wrong += await deployment.stop()
