@@ -129,7 +129,6 @@ async def scene(tmp_path, store):
     for node in made.nodes:
         node.kill()
         print(node.name, node.log[-5_000:], sep="\n")  # noqa: T201 - pytest keeps it for a failure
-    await made.desk.close()
     await made.broker.close()
 
 
