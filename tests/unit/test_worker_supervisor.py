@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from penstock.core.errors import broker_unavailable
 from penstock.core.job import JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Released
 from penstock.ports import Orders
@@ -193,3 +194,24 @@ async def test_upkeep_ends_even_if_its_cancelled_call_is_answered(monkeypatch):
     await asyncio.wait({running}, timeout=10)
     assert running.done()
     assert broker.cancelled
+
+
+async def test_a_cancel_that_an_unreachable_broker_swallowed_still_counts(supervisor):
+    """Otherwise a worker that is stopped while its broker is away would try to claim for ever."""
+    under_way = asyncio.Event()
+
+    async def verb():
+        again = under_way.is_set()
+        under_way.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if again:
+                raise  # so that a failing test can end
+            raise broker_unavailable("away") from None
+
+    persisting = asyncio.create_task(supervisor._persist(verb))
+    await under_way.wait()
+    persisting.cancel()
+    await asyncio.wait({persisting}, timeout=5)
+    assert persisting.cancelled()

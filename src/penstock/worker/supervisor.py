@@ -376,6 +376,8 @@ class Supervisor:
                 if failed.code is not ErrorCode.BROKER_UNAVAILABLE:
                     raise
                 self._on_outage()
+                if _called_off():  # the verb had begun and took the cancel for itself: it is not repeated
+                    raise asyncio.CancelledError from failed
                 self._log.warning("broker unavailable, trying again", error=failed.message)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 pause_s = min(RETRY_CAP_S, pause_s * 2)
