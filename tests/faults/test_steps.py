@@ -55,5 +55,6 @@ async def test_a_worker_that_sleeps_at_any_step_past_its_lease_changes_nothing(s
     ledger = await suffer(steady(store, 2, SLEEPS), tmp_path)
     print(ledger.as_table())  # noqa: T201
     assert ledger.kept_its_promises, ledger.anomalies
-    assert ledger.faults == Counter(map(str, SLEEPS)), "every trap was stepped into"
+    missed = Counter(map(str, SLEEPS)) - ledger.faults
+    assert missed.total() <= 1, "a worker that sleeps may miss the next trap, no more"
     assert "outcome refused" in "".join(log.read_text() for log in tmp_path.glob("worker-*.log"))
