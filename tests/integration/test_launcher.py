@@ -89,13 +89,14 @@ def note_of(node):
     return node.folder / "penstock.db.node.json"
 
 
-def test_interrupt_ends_everything_with_exit_code_0(make_node):
+def test_interrupt_ends_everything_with_exit_code_0(make_node, tmp_path):
     node = make_node().start()
     assert json.loads(note_of(node).read_text())["url"] == node.url
     pids = everybody(node)
     assert len(pids) == 6, "launcher, API, worker, zygote and two slots"
-    job = node.client.submit("nap", {"seconds": 1.0})
-    until(lambda: node.client.get(job.id).state == "running")
+    mark = tmp_path / "begun"
+    job = node.client.submit("nap", {"seconds": 1.0, "mark": str(mark)})
+    until(mark.exists, what="it has begun; before that it would be handed back")
     began = time.monotonic()
     node.process.send_signal(signal.SIGINT)
     assert node.wait() == 0

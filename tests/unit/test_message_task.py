@@ -20,6 +20,8 @@ def path(monkeypatch, tmp_path):
     for name in ("PROCESSING_DELAY_MS", "PENSTOCK_LOG_MESSAGES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OUTPUT_PATH", str(tmp_path / "processed.log"))
+    # A tool that another test ran in this process may have switched off every logger there was.
+    monkeypatch.setattr(logging.getLogger("penstock.tasks.messages"), "disabled", False)
     return tmp_path / "processed.log"
 
 
