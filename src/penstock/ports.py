@@ -253,6 +253,14 @@ class Broker(Protocol):
         """Depths, ages and workers."""
         ...
 
+    async def put(self, shelf: str, name: str, body: bytes | None) -> None:
+        """Keep a small document that all nodes share, in place of the one with this name; None removes it."""
+        ...
+
+    async def shelf(self, shelf: str) -> dict[str, bytes]:
+        """Every document of a shelf, by name."""
+        ...
+
 
 class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker that died had spooled, ours until the next one is asked for or the search ends.

@@ -44,6 +44,7 @@ WRITES: dict[str, Callable[[Broker, Any], Awaitable[Any]]] = {
     "reclaim": lambda broker, _: broker.reclaim("r", 10),
     "retire": lambda broker, _: broker.retire("w"),
     "trim": lambda broker, _: broker.trim(10),
+    "put": lambda broker, _: broker.put("shelf", "name", b"body"),
 }
 
 

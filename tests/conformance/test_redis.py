@@ -39,6 +39,8 @@ async def test_scripts_that_the_server_forgot_are_sent_again(backend: RedisBacke
         lambda: broker.pause("default"),
         lambda: broker.resume("default"),
         lambda: broker.trim(10),
+        lambda: broker.put("shelf", "name", b"body"),
+        lambda: broker.shelf("shelf"),
         lambda: broker.retire("w"),
         broker.open,
     ):

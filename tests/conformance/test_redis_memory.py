@@ -39,6 +39,7 @@ BRINGS_WORK: dict[str, Callable[[Broker, str], Awaitable[object]]] = {
     "submit for later": lambda broker, _: broker.submit([spec(delay_ms=1_000), spec(queue="new")]),
     "retry": lambda broker, failed: broker.retry([failed]),
     "pause": lambda broker, _: broker.pause("default"),
+    "put": lambda broker, _: broker.put("shelf", "name", b"body"),
 }
 
 

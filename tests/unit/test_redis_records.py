@@ -14,7 +14,7 @@ from penstock.brokers.redis.records import (
     read_spec,
 )
 from penstock.core.ids import new_id
-from penstock.core.job import JobSpec, Limits, Priority
+from penstock.core.job import AfterFailure, JobSpec, Limits, Priority
 from penstock.core.lifecycle import rank
 
 # Text without what UTF-8 cannot say; the ids, hashes and near misses are those that are kept shorter.
@@ -65,6 +65,13 @@ specs = st.builds(
     initiated_by=text,
     request_id=maybe,
     parent_id=maybe,
+    cache_ms=count,
+    refresh=st.booleans(),
+    max_running=st.none() | st.integers(1, 2**31),
+    weight=st.integers(1, 2**31),
+    part=st.none() | st.integers(0, 2**31),
+    after=st.lists(text, max_size=3).map(tuple),
+    after_failure=st.sampled_from(AfterFailure),
 )
 
 
@@ -92,7 +99,7 @@ def test_what_a_newer_release_adds_is_passed_over(spec, more):
     fixed = pack_spec(spec)
     body = 4 + fixed[3]
     known = msgspec.msgpack.decode(fixed[body:])
-    defaults = [0, None, None, None, None]
+    defaults = [0, None, None, None, None, 0, False, None, 0, 0, None, False]
     whole = known + defaults[len(known) - 7 :]
     newer = fixed[:body] + msgspec.msgpack.encode([*whole, *more])
     assert fields(read_spec(spec.id, stamped(newer))) == fields(spec)

@@ -32,6 +32,13 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+class AfterFailure(StrEnum):
+    """What becomes of a job when one that it waits for did not succeed."""
+
+    CANCEL = "cancel"
+    RUN = "run"
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one job may use. Durations in milliseconds, memory in bytes.
 
@@ -53,7 +60,14 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The part of a job that never changes after it was submitted.
 
     ``params`` is canonical JSON of the validated parameters. ``delay_ms`` counts from the moment
-    the broker accepts the job, by the broker's clock.
+    the broker accepts the job, by the broker's clock. ``priority`` may be raised later, see `Broker.submit`.
+
+    - ``cache_ms``: how long its answer may be given to others that ask the same; 0: it is neither looked
+      for, nor kept, nor shared. ``refresh``: it is kept and shared, but none is looked for.
+    - ``max_running``: how many jobs of this task may run at a time; None for any number.
+    - ``weight``: its client's share of the workers, against those of the other clients.
+    - ``part``: its number, from 0, among the parts of ``parent_id``; None for a job that is no part.
+    - ``after``: the jobs that must have ended before it may run.
     """
 
     id: str
@@ -70,6 +84,13 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     initiated_by: str = ""
     request_id: str | None = None
     parent_id: str | None = None
+    cache_ms: int = 0
+    refresh: bool = False
+    max_running: int | None = None
+    weight: int = 1
+    part: int | None = None
+    after: tuple[str, ...] = ()
+    after_failure: AfterFailure = AfterFailure.CANCEL
 
 
 class JobError(msgspec.Struct, frozen=True):

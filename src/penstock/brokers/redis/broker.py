@@ -194,6 +194,15 @@ class RedisBroker:
         """See `Broker.stats`."""
         return read_stats(await self._link.call("stats"), self._link.warnings)
 
+    async def put(self, shelf: str, name: str, body: bytes | None) -> None:
+        """See `Broker.put`."""
+        await self._link.call("put", shelf, name, *(() if body is None else (body,)), confirmed=True)
+
+    async def shelf(self, shelf: str) -> dict[str, bytes]:
+        """See `Broker.shelf`."""
+        _, kept = await self._link.call("shelf", shelf)
+        return {kept[at].decode(): kept[at + 1] for at in range(0, len(kept), 2)}
+
 
 _YES = ord("1")
 

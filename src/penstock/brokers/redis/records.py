@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from penstock.core import lifecycle, past
-from penstock.core.job import Job, JobError, JobProgress, JobSpec, Limits, Priority, State
+from penstock.core.job import AfterFailure, Job, JobError, JobProgress, JobSpec, Limits, Priority, State
 from penstock.core.lifecycle import Claim
 from penstock.ports import JobQuery
 
@@ -57,6 +57,13 @@ class _Fixed(msgspec.Struct, frozen=True, array_like=True):
     client: str | None = None
     idempotency_key: str | None = None
     parent_id: Any = None
+    cache_ms: int = 0
+    refresh: bool = False
+    max_running: int | None = None
+    more_weight: int = 0
+    part_from_1: int = 0
+    after: tuple[Any, ...] | None = None
+    run_after_failure: bool = False
 
 
 class _Task(msgspec.Struct, frozen=True, array_like=True):
@@ -114,6 +121,13 @@ def pack_spec(spec: JobSpec) -> bytes:
         spec.client,
         spec.idempotency_key,
         _short(spec.parent_id),
+        spec.cache_ms,
+        spec.refresh,
+        spec.max_running,
+        spec.weight - 1,
+        0 if spec.part is None else spec.part + 1,
+        [_short(other) for other in spec.after] or None,
+        spec.after_failure is AfterFailure.RUN,
     )
     told = len(fields)
     while fields[told - 1] in _NOTHING:
@@ -153,6 +167,13 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         initiated_by=fixed.initiated_by,
         request_id=_long(fixed.request_id),
         parent_id=_long(fixed.parent_id),
+        cache_ms=fixed.cache_ms,
+        refresh=fixed.refresh,
+        max_running=fixed.max_running,
+        weight=fixed.more_weight + 1,
+        part=fixed.part_from_1 - 1 if fixed.part_from_1 else None,
+        after=tuple(_long(other) or "" for other in fixed.after or ()),
+        after_failure=AfterFailure.RUN if fixed.run_after_failure else AfterFailure.CANCEL,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import reads, removal, verbs
+from penstock.brokers.sqlite import reads, removal, shelves, verbs
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Writer, unavailable
@@ -214,6 +214,14 @@ class SqliteBroker:
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
         return await self._read(lambda db: reads.stats(db, self._clock()))
+
+    async def put(self, shelf: str, name: str, body: bytes | None) -> None:
+        """See `Broker.put`."""
+        await self._write(lambda tx: shelves.put(tx, shelf, name, body))
+
+    async def shelf(self, shelf: str) -> dict[str, bytes]:
+        """See `Broker.shelf`."""
+        return await self._read(lambda db: shelves.shelf(db, shelf))
 
     async def _write(self, step: Step[Answer], *, lasting: bool = True) -> Answer:
         return await self._writer.run(step, self._options.timeout_s, lasting=lasting)

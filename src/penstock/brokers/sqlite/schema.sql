@@ -65,5 +65,13 @@ CREATE TABLE IF NOT EXISTS depths (
   PRIMARY KEY (queue, state)
 ) WITHOUT ROWID;
 
+-- shelves: small documents that all nodes share.
+CREATE TABLE IF NOT EXISTS shelves (
+  shelf TEXT NOT NULL,
+  name TEXT NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (shelf, name)
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS tokens (last INTEGER NOT NULL);
 INSERT INTO tokens SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM tokens);

@@ -23,7 +23,7 @@ for i, id in ipairs(ids) do
     if job.flags % 2 ~= STOP then job.flags = job.flags + STOP end
     put('jobs', id, pack(job))
     put('errors', id, failure)
-    done(id)
+    done(id, CANCELLED)
     place('ended_badly', 0, id)
     tell('c', id, tale)
   end

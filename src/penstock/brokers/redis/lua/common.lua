@@ -23,6 +23,7 @@
 --   ended_badly  zset  failed and cancelled jobs, by id
 --   ids:B     list  job ids made in the span of time B      spans  zset of every B
 --   keys      hash  idempotency key -> job id      key_of  hash, the other way round
+--   shelf:S   hash  name of a document -> the document
 --   depths    hash  state and queue -> number of jobs      paused  set of queues
 --   events    stream  one entry per verb and kind of event      meta  hash
 
@@ -205,8 +206,11 @@ local function ring_if_sooner()
 end
 
 -- Jobs that end together are one member: they are only looked at when they are trimmed.
-local ended = {}
-local function done(id) ended[#ended + 1] = id end
+local ended, ended_as = {}, {}
+local function done(id, state)
+  local n = #ended + 1
+  ended[n], ended_as[n] = id, state
+end
 
 -- The mailboxes that asked for a job that has ended. Nobody may be left to read them, so they expire.
 local MAIL_S = 600

@@ -70,7 +70,7 @@ for i = 1, total do
         enqueue(queue, due + head, id)
       else
         finished = now
-        done(id)
+        done(id, state)
         if state ~= SUCCEEDED then place('ended_badly', 0, id) end
       end
       local result, failure, tale = ARGV[OWN + i], '', ''
