@@ -30,11 +30,24 @@ class Admission(StrEnum):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one submission. ``job`` is as it stands now, None if nothing was stored.
 
-    CONFLICT: the idempotency key was used before with another fingerprint; ``job`` is that one.
+    CONFLICT: the idempotency key was used before with another fingerprint; ``job`` is that one. CACHED: the
+    answer was known. JOINED: another submission asks the same; ``job`` is its. REFUSED: see ``full``.
     """
 
     admission: Admission
     job: Job | None
+    full: "Full | None" = None
+
+
+class Full(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a submission was refused: so many jobs wait in its queue, of so many that may.
+
+    ``drain_per_s`` is how many of its jobs have ended per second lately.
+    """
+
+    depth: int
+    limit: int
+    drain_per_s: float = 0.0
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +81,7 @@ class EventKind(StrEnum):
     CANCELLED = "cancelled"
     PROGRESS = "progress"
     LOG = "log"
+    JOINED = "joined"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +112,10 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue's depths. ``oldest_age_ms`` is how long the job at the head of its line has waited."""
+    """One queue's depths. ``oldest_age_ms`` is how long the job at the head of its line has waited.
+
+    ``max_depth`` jobs may be queued or scheduled, None if that is not known; ``drain_per_s`` ended lately.
+    """
 
     name: str
     scheduled: int = 0
@@ -106,6 +123,22 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     running: int = 0
     oldest_age_ms: int = 0
     paused: bool = False
+    max_depth: int | None = None
+    drain_per_s: float = 0.0
+
+
+class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
+    """How much was spared by answers that were known. ``entries`` can be given now.
+
+    Of the submissions that looked, ``hits`` found an answer, ``joined`` a job in flight, ``misses`` neither.
+    ``saved_ms`` sums up over all hits how long the job that found the answer had run.
+    """
+
+    entries: int = 0
+    hits: int = 0
+    misses: int = 0
+    joined: int = 0
+    saved_ms: int = 0
 
 
 class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,12 +160,18 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[QueueStats, ...]
     workers: tuple[WorkerStats, ...]
     warnings: tuple[str, ...] = ()
+    cache: CacheStats = CacheStats()
+
+
+DEPTHS = "depths"
+"""The shelf of the queues' own depth limits: a document per queue, a whole number in JSON."""
 
 
 class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What every broker is told: how long a lease, an answer, a finished job and an event last.
 
-    ``namespace`` keeps the jobs of several deployments on one server apart.
+    ``namespace`` keeps the jobs of several deployments on one server apart. ``max_depth`` is how many jobs
+    of a queue may be queued or scheduled, where `DEPTHS` has no other number for it.
     """
 
     namespace: str = "penstock"
@@ -140,6 +179,7 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 5.0
     keep_jobs_ms: int = 7 * 86_400_000
     keep_events_ms: int = 86_400_000
+    max_depth: int = 100_000
 
 
 class Broker(Protocol):
@@ -160,7 +200,9 @@ class Broker(Protocol):
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """Keep the jobs, one receipt each, in order. After ACCEPTED the job survives any crash.
 
-        An id that is known is answered like a known idempotency key: REPEATED or CONFLICT.
+        An id that is known is answered like a known idempotency key: REPEATED or CONFLICT. A job that may
+        share (`core.sharing`) is then answered from the cache, or by the job in flight that it joins. Any
+        other job but a part is REFUSED if its queue is full; then nothing of it is kept.
         """
         ...
 
@@ -184,8 +226,11 @@ class Broker(Protocol):
         """Store each verdict whose token is the job's current one; False for every other."""
         ...
 
-    async def cancel(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Waiting jobs end at once, running ones are ordered to stop; None for an unknown id."""
+    async def cancel(self, job_ids: Sequence[str], *, force: bool = False) -> list[Job | None]:
+        """Waiting jobs end at once, running ones are ordered to stop; None for an unknown id.
+
+        One that several wait for only loses one of them, unless by ``force``; an id given twice counts once.
+        """
         ...
 
     async def retry(self, job_ids: Sequence[str]) -> list[Job | None]:
@@ -249,8 +294,15 @@ class Broker(Protocol):
         """
         ...
 
+    async def forget_answers(self, fingerprints: Sequence[str] | None = None) -> int:
+        """Give out no answer found or looked for before now: of these, or of all; how many were kept.
+
+        Jobs in flight go on for those who wait; nobody joins them, and what they find is not kept.
+        """
+        ...
+
     async def stats(self) -> Stats:
-        """Depths, ages and workers."""
+        """Depths, ages, workers, and what the cache spared."""
         ...
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:

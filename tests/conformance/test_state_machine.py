@@ -40,11 +40,13 @@ from penstock.core.lifecycle import (
     Lost,
     Released,
 )
-from penstock.ports import BrokerOptions, EventKind, JobQuery
+from penstock.ports import DEPTHS, BrokerOptions, EventKind, JobQuery
 
 LEASE_MS = 5_000
 KEEP_MS = 100_000
-OPTIONS = BrokerOptions(lease_ms=LEASE_MS, timeout_s=20, keep_jobs_ms=KEEP_MS, keep_events_ms=10**12)
+OPTIONS = BrokerOptions(
+    lease_ms=LEASE_MS, timeout_s=20, keep_jobs_ms=KEEP_MS, keep_events_ms=10**12, max_depth=30
+)
 QUEUES = ("a", "b")
 WORKERS = ("w0", "w1", "w2")
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -65,6 +67,9 @@ fields = st.fixed_dictionaries(
         "fingerprint": st.sampled_from(["f", "g"]),
         "client": st.sampled_from([None, "c", "d"]),
         "idempotency_key": st.sampled_from([None, None, None, "k", "l"]),
+        "cache_ms": st.sampled_from([0, 0, 5_000, 200_000]),
+        "refresh": st.sampled_from([False, False, False, True]),
+        "part": st.sampled_from([None, None, None, 0]),
     }
 )
 UNKNOWN = HandedBack(JobError("TASK_UNKNOWN", "not here"))
@@ -132,16 +137,14 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(batch=st.lists(fields, min_size=1, max_size=4))
     def submit(self, batch: list[dict[str, Any]]) -> None:
         specs = [spec(**one) for one in batch]
-        receipts = self.run(self.broker.submit(specs))
-        assert [(receipt.admission, receipt.job) for receipt in receipts] == self.model.submit(specs)
+        assert self.run(self.broker.submit(specs)) == self.model.submit(specs)
 
     @precondition(lambda self: self.model.jobs)
     @rule(chosen=picks)
     def submit_again(self, chosen: list[int]) -> None:
         jobs = [self.model.jobs[job_id] for job_id in self.some_jobs(chosen) if job_id != NOBODY]
         specs = [job.spec for job in jobs]
-        receipts = self.run(self.broker.submit(specs))
-        assert [(receipt.admission, receipt.job) for receipt in receipts] == self.model.submit(specs)
+        assert self.run(self.broker.submit(specs)) == self.model.submit(specs)
 
     @rule(who=workers, queues=st.permutations(QUEUES), only=st.booleans(), limit=st.integers(1, 4))
     def claim(self, who: str, queues: list[str], only: bool, limit: int) -> None:
@@ -215,11 +218,13 @@ class BrokerMachine(RuleBasedStateMachine):
             self.renew(one, [])
         self.reclaim(who, 3)
 
-    @rule(verb=st.sampled_from(["cancel", "retry"]), chosen=picks)
+    @rule(verb=st.sampled_from(["cancel", "retry", "force"]), chosen=picks)
     def cancel_or_retry(self, verb: str, chosen: list[int]) -> None:
         job_ids = self.some_jobs(chosen)
-        answers = self.run(getattr(self.broker, verb)(job_ids))
-        expected = getattr(self.model, verb)(job_ids)
+        forced: dict[str, bool] = {"force": True} if verb == "force" else {}
+        verb = "cancel" if forced else verb
+        answers = self.run(getattr(self.broker, verb)(job_ids, **forced))
+        expected = getattr(self.model, verb)(job_ids, **forced)
         assert [answer and answer.id for answer in answers] == [job and job.id for job in expected]
         last = {answer.id: answer for answer in answers if answer}
         assert list(last.values()) == [self.model.agree(answer) for answer in last.values()]
@@ -236,6 +241,16 @@ class BrokerMachine(RuleBasedStateMachine):
     def pause_or_resume(self, queue: str, verb: str) -> None:
         self.run(getattr(self.broker, verb)(queue))
         (self.model.paused.add if verb == "pause" else self.model.paused.discard)(queue)
+
+    @rule(queue=st.sampled_from(QUEUES), limit=st.sampled_from([None, None, 0, 2, 5]))
+    def limit_depth(self, queue: str, limit: int | None) -> None:
+        self.run(self.broker.put(DEPTHS, queue, None if limit is None else b"%d" % limit))
+        self.model.limits.pop(queue, None)
+        self.model.limits |= {} if limit is None else {queue: limit}
+
+    @rule(some=st.sampled_from([None, ["f"], ["g", "g", "h"]]))
+    def forget_answers(self, some: list[str] | None) -> None:
+        assert self.run(self.broker.forget_answers(some)) == self.model.forget_answers(some)
 
     @rule(limit=st.integers(0, 3))
     def trim(self, limit: int) -> None:
@@ -282,19 +297,28 @@ class BrokerMachine(RuleBasedStateMachine):
         assert {state: stats.states.get(state, 0) for state in State} == {s: states[s] for s in State}
         listed = {one.info.id: (one.running, one.live) for one in stats.workers}
         assert listed == self.model.workers()
+        assert stats.cache == replace(self.model.cache, entries=self.model.entries())
 
     @invariant()
     def events_tell_every_change_once(self) -> None:
-        reports = []
+        reports, joins = [], []
         for event in self.run(feed(self.broker, self.last_event)):
             self.last_event = event.id
             assert event.at == self.clock.now
             if event.kind is EventKind.PROGRESS:
                 reports.append((event.job_id, event.data["message"]))
+            elif event.kind is EventKind.JOINED:
+                joins.append((event.job_id, event.data["client"]))
+            elif event.data.get("cached"):
+                assert event.job_id in self.model.hits
+                assert event.job_id not in self.told
+                self.told[event.job_id] = State(event.kind)
             else:
                 self.follow(event.job_id, State(event.kind))
         assert reports == self.model.reports
+        assert sorted(joins, key=str) == sorted(self.model.joins, key=str)
         self.model.reports.clear()
+        self.model.joins.clear()
         assert self.told == {job.id: job.state for job in self.model.jobs.values()}
 
     def follow(self, job_id: str, state: State) -> None:

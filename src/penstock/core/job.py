@@ -115,6 +115,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     a worker vanished, which are not charged to the job; ``crashes`` counts attempts with which a child
     process ended: by itself, by a signal, or killed by its supervisor; ``handbacks`` counts workers that
     did not know the task. ``token`` is the right to settle the current attempt, 0 while there is none.
+    ``waiters`` counts the submissions that share the job and have not left it; ``cached`` means that it
+    never ran, as its answer was known; see ``core.sharing``.
     """
 
     spec: JobSpec
@@ -133,6 +135,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     progress: JobProgress | None = None
     error: JobError | None = None
     result: msgspec.Raw | None = None
+    waiters: int = 1
+    cached: bool = False
 
     @property
     def id(self) -> str:

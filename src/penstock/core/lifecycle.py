@@ -11,6 +11,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec.structs import replace
 
+from penstock.core import sharing
 from penstock.core.errors import FailureCode
 from penstock.core.job import Job, JobError, JobSpec, Limits, Priority, State
 from penstock.core.past import LONGEST_MESSAGE, Ending
@@ -238,10 +239,15 @@ def settle(job: Job, settled: Settlement, now: int) -> Job:
     )
 
 
-def cancel(job: Job, now: int) -> Job:
-    """A waiting job is cancelled at once, a running one is asked to stop, a final one stays."""
-    if job.state.final:
+def cancel(job: Job, now: int, *, force: bool = False) -> Job:
+    """A waiting job is cancelled at once, a running one is asked to stop, a final one stays.
+
+    One that several wait for loses a waiter and goes on, unless it is to be stopped by ``force``.
+    """
+    if job.state.final or job.cancel_requested:
         return job
+    if job.waiters > 1 and not force:
+        return sharing.leave(job)
     if job.state is State.RUNNING:
         return replace(job, cancel_requested=True)
     return replace(
@@ -267,6 +273,7 @@ def revive(job: Job, now: int) -> Job:
         finished_at=None,
         progress=None,
         error=None,
+        waiters=1,
     )
 
 

@@ -4,17 +4,17 @@ A model holds the jobs, leases and marks of one store as plain values. A method 
 answer or takes note of one that the rules leave open, such as which of several lapsed jobs came first.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
-from penstock.core import lifecycle
+from penstock.core import drain, lifecycle, sharing
 from penstock.core.job import Job, JobProgress, JobSpec, State
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt, attempts_of, ended, remember
-from penstock.ports import Admission, BrokerOptions, Held, QueueStats
-
-Answer = tuple[Admission, Job]
+from penstock.ports import Admission, BrokerOptions, CacheStats, Full, Held, QueueStats, Receipt
 
 
 class Model:
@@ -30,23 +30,96 @@ class Model:
         self.last_token = 0
         self.attempts: dict[str, tuple[Attempt, ...]] = {}
         self.reports: list[tuple[str, str]] = []
+        self.limits: dict[str, int] = {}
+        self.joins: list[tuple[str, str | None]] = []
+        self.hits: list[str] = []
+        self.cache = CacheStats()
         self._keys: dict[tuple[str, str] | None, str] = {}
+        self._flights: dict[str, str] = {}
+        self._answers: dict[str, tuple[str, int]] = {}
+        self._drained: Counter[tuple[str, int]] = Counter()
         self._strays: set[int] = set()
         self._untold: set[tuple[str, str]] = set()
 
-    def submit(self, specs: Sequence[JobSpec]) -> list[Answer]:
-        """The answers to a submission."""
-        return [self._submit(spec) for spec in specs]
+    def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
+        """The answers to a submission; of a job that was there before, or joined, as it stands at the end."""
+        receipts = [self._submit(spec) for spec in specs]
+        fresh = {Admission.ACCEPTED, Admission.CACHED}
+        return [
+            one if one.job is None or one.admission in fresh else replace(one, job=self.jobs[one.job.id])
+            for one in receipts
+        ]
 
-    def _submit(self, spec: JobSpec) -> Answer:
+    def _submit(self, spec: JobSpec) -> Receipt:
         known = self.jobs.get(self._keys.get(_key(spec), spec.id))
         if known is not None:
             same = known.spec.fingerprint == spec.fingerprint
-            return (Admission.REPEATED if same else Admission.CONFLICT), known
+            return Receipt(admission=Admission.REPEATED if same else Admission.CONFLICT, job=known)
+        if sharing.looks(spec) and (answer := self._answer(spec) or self._join(spec)):
+            return answer
+        full = self._full(spec)
+        if full is not None:
+            return Receipt(admission=Admission.REFUSED, job=None, full=full)
+        if sharing.looks(spec):
+            self.cache = replace(self.cache, misses=self.cache.misses + 1)
+        if spec.cache_ms:
+            self._flights[spec.fingerprint] = spec.id
+        return self._keep(spec, Admission.ACCEPTED, lifecycle.accept(spec, self.now))
+
+    def _keep(self, spec: JobSpec, admission: Admission, job: Job) -> Receipt:
         if (key := _key(spec)) is not None:
-            self._keys[key] = spec.id
-        self.jobs[spec.id] = lifecycle.accept(spec, self.now)
-        return Admission.ACCEPTED, self.jobs[spec.id]
+            self._keys[key] = job.id
+        self.jobs[job.id] = job
+        return Receipt(admission=admission, job=job)
+
+    def _answer(self, spec: JobSpec) -> Receipt | None:
+        source, until = self._answers.get(spec.fingerprint, ("", 0))
+        if until <= self.now:
+            return None
+        found = self.jobs[source]
+        saved = self.cache.saved_ms + sharing.run_ms(found)
+        self.cache = replace(self.cache, hits=self.cache.hits + 1, saved_ms=saved)
+        self.hits.append(spec.id)
+        return self._keep(spec, Admission.CACHED, sharing.hit(spec, found, self.now))
+
+    def _join(self, spec: JobSpec) -> Receipt | None:
+        other = self.jobs.get(self._flights.get(spec.fingerprint, ""))
+        if other is None or not sharing.may_join(other, spec, self.now):
+            return None
+        self.cache = replace(self.cache, joined=self.cache.joined + 1)
+        self.joins.append((other.id, spec.client))
+        return self._keep(spec, Admission.JOINED, sharing.join(other, spec))
+
+    def _full(self, spec: JobSpec) -> Full | None:
+        waiting = {State.QUEUED, State.SCHEDULED}
+        depth = sum(job.spec.queue == spec.queue and job.state in waiting for job in self.jobs.values())
+        limit = self.limits.get(spec.queue, self.options.max_depth)
+        if depth < limit or spec.part is not None:
+            return None
+        return Full(depth=depth, limit=limit, drain_per_s=self._drain(spec.queue))
+
+    def _drain(self, queue: str) -> float:
+        return drain.per_second([self._drained[queue, slot] for slot in drain.slots_at(self.now)], self.now)
+
+    def _land(self, job: Job) -> None:
+        """The job has ended: if it is the one in flight, its answer is given to others."""
+        if self._flights.get(job.spec.fingerprint) != job.id:
+            return
+        del self._flights[job.spec.fingerprint]
+        if job.state is State.SUCCEEDED:
+            self._answers[job.spec.fingerprint] = (job.id, self.now + job.spec.cache_ms)
+
+    def forget_answers(self, fingerprints: Sequence[str] | None) -> int:
+        """How many answers must have been there to forget."""
+        before = self.entries()
+        for one in list(self._answers | self._flights) if fingerprints is None else fingerprints:
+            self._answers.pop(one, None)
+            self._flights.pop(one, None)
+        return before - self.entries()
+
+    def entries(self) -> int:
+        """How many answers can be given."""
+        return sum(until > self.now for _, until in self._answers.values())
 
     def claim(self, worker: str, queues: Iterable[str], limit: int, tokens: Iterable[int]) -> list[Claim]:
         """The claims that must be given; their tokens are the broker's to choose."""
@@ -92,7 +165,10 @@ class Model:
         job = self.jobs.get(settled.job_id)
         if job is None or job.state is not State.RUNNING or job.token != settled.token:
             return False
-        self.jobs[job.id] = lifecycle.settle(job, settled, self.now)
+        job_now = self.jobs[job.id] = lifecycle.settle(job, settled, self.now)
+        if job_now.state.final:
+            self._drained[job.spec.queue, self.now // drain.SLOT_MS] += 1
+            self._land(job_now)
         if settled.ending is not None:
             newest = ended(settled.ending, job.worker, job.started_at, self.now)
             self.attempts[job.id] = remember(self.attempts.get(job.id, ()), newest)
@@ -122,9 +198,11 @@ class Model:
         self.jobs[job_id] = replace(self.jobs[job_id], progress=progress)
         self.reports.append((job_id, progress.message))
 
-    def cancel(self, job_ids: Iterable[str]) -> list[Job | None]:
+    def cancel(self, job_ids: Iterable[str], *, force: bool = False) -> list[Job | None]:
         """The answers to a cancel."""
-        return [self._change(job_id, lifecycle.cancel) for job_id in job_ids]
+        rule = partial(lifecycle.cancel, force=force)
+        changed = {job_id: self._change(job_id, rule) for job_id in dict.fromkeys(job_ids)}
+        return [changed[job_id] for job_id in job_ids]
 
     def retry(self, job_ids: Iterable[str]) -> list[Job | None]:
         """The answers to a retry."""
@@ -132,7 +210,12 @@ class Model:
 
     def _change(self, job_id: str, rule: Callable[[Job, int], Job]) -> Job | None:
         if job_id in self.jobs:
-            self.jobs[job_id] = rule(self.jobs[job_id], self.now)
+            before = self.jobs[job_id]
+            after = self.jobs[job_id] = rule(before, self.now)
+            if after.state.final:
+                self._land(after)
+            elif before.state.final and after.spec.cache_ms:
+                self._flights.setdefault(after.spec.fingerprint, job_id)
             if self.jobs[job_id].state is State.QUEUED:
                 self._untold -= {(job_id, "worker"), (job_id, "started_at")}
         return self.jobs.get(job_id)
@@ -199,7 +282,10 @@ class Model:
         return True
 
     def _forget(self, job_id: str) -> None:
-        self._keys.pop(_key(self.jobs.pop(job_id).spec), None)
+        job = self.jobs.pop(job_id)
+        self._keys = {key: kept for key, kept in self._keys.items() if kept != job_id}
+        if self._answers.get(job.spec.fingerprint, ("",))[0] == job_id:
+            del self._answers[job.spec.fingerprint]
         self.attempts.pop(job_id, None)
 
     def remembered(self) -> list[list[Attempt]]:
@@ -228,6 +314,8 @@ class Model:
             running=states.count(State.RUNNING),
             oldest_age_ms=max(0, self.now - line[0].due_at) if line else 0,
             paused=queue in self.paused,
+            max_depth=self.limits.get(queue, self.options.max_depth),
+            drain_per_s=self._drain(queue),
         )
 
     def workers(self) -> dict[str, tuple[int, bool]]:

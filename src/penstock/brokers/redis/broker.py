@@ -22,7 +22,8 @@ from penstock.brokers.redis.packing import (
     pack_settlements,
 )
 from penstock.brokers.redis.reader import Reader
-from penstock.brokers.redis.records import id_bytes, id_texts, read_attempts, read_claims, read_jobs
+from penstock.brokers.redis.records import id_bytes, read_answers, read_attempts, read_claims, read_jobs
+from penstock.brokers.redis.sharing import print_of
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
 from penstock.core import lifecycle
@@ -72,14 +73,19 @@ class RedisBroker:
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """See `Broker.submit`."""
         now, known = await self._gather.add([pack_job(spec) for spec in specs])
+        if not known:
+            return [Receipt(admission=_ACCEPTED, job=lifecycle.accept(spec, now)) for spec in specs]
         return [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
 
     async def _submit(self, jobs: list[PackedJob]) -> tuple[int, Known]:
-        answer, lost = await self._link.call_telling("submit", *pack_jobs(jobs), confirmed=True)
-        _, now, positions, ids, parts = answer
-        known = dict(zip(positions, read_jobs(id_texts(ids), parts), strict=True))
+        packed = pack_jobs(jobs, self._options.max_depth)
+        answer, lost = await self._link.call_telling("submit", *packed, confirmed=True)
+        _, now, positions, *others = answer
+        if not positions:
+            return now, {}
+        known = dict(zip(positions, read_answers(now, *others), strict=True))
         if lost:  # a job that is known by its own id was taken by the call whose answer got lost
-            known = {n: job for n, job in known.items() if job and id_bytes(job.id) != jobs[n - 1][0]}
+            known = {n: _first_answer(receipt, jobs[n - 1][0]) for n, receipt in known.items()}
         return now, known
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
@@ -123,9 +129,9 @@ class RedisBroker:
         _, accepted = await self._link.call("settle", *pack_settlements(settlements), confirmed=True)
         return [each == _YES for each in accepted]
 
-    async def cancel(self, job_ids: Sequence[str]) -> list[Job | None]:
+    async def cancel(self, job_ids: Sequence[str], *, force: bool = False) -> list[Job | None]:
         """See `Broker.cancel`."""
-        answer = await self._link.call("cancel", *pack_cancel(job_ids), confirmed=True)
+        answer = await self._link.call("cancel", *pack_cancel(job_ids, force=force), confirmed=True)
         return read_jobs(list(job_ids), answer)
 
     async def retry(self, job_ids: Sequence[str]) -> list[Job | None]:
@@ -190,9 +196,15 @@ class RedisBroker:
         """See `Broker.events`."""
         return await self._reader.events(after, wait_s, limit)
 
+    async def forget_answers(self, fingerprints: Sequence[str] | None = None) -> int:
+        """See `Broker.forget_answers`."""
+        prints = () if fingerprints is None else (b"".join(map(print_of, fingerprints)),)
+        _, counted = await self._link.call("forget", *prints, confirmed=True)
+        return int(counted)
+
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
-        return read_stats(await self._link.call("stats"), self._link.warnings)
+        return read_stats(await self._link.call("stats"), self._link.warnings, self._options.max_depth)
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:
         """See `Broker.put`."""
@@ -205,13 +217,24 @@ class RedisBroker:
 
 
 _YES = ord("1")
+_ACCEPTED = Admission.ACCEPTED
 
 
-def _receipt(spec: JobSpec, now: int, known: Job | None) -> Receipt:
+def _receipt(spec: JobSpec, now: int, known: Receipt | None) -> Receipt:
     if known is None:
-        return Receipt(admission=Admission.ACCEPTED, job=lifecycle.accept(spec, now))
-    same = known.spec.fingerprint == spec.fingerprint
-    return Receipt(admission=Admission.REPEATED if same else Admission.CONFLICT, job=known)
+        return Receipt(admission=_ACCEPTED, job=lifecycle.accept(spec, now))
+    if known.admission is not Admission.REPEATED or known.job is None:
+        return known
+    same = known.job.spec.fingerprint == spec.fingerprint
+    return known if same else Receipt(admission=Admission.CONFLICT, job=known.job)
+
+
+def _first_answer(receipt: Receipt, raw_id: bytes) -> Receipt:
+    """What was answered before, if this is the same job again."""
+    job = receipt.job
+    if receipt.admission is not Admission.REPEATED or job is None or id_bytes(job.id) != raw_id:
+        return receipt
+    return Receipt(admission=Admission.CACHED if job.cached else _ACCEPTED, job=job)
 
 
 def _jitter() -> int:

@@ -25,6 +25,7 @@ _KINDS = {
     b"c": EventKind.CANCELLED,
     b"p": EventKind.PROGRESS,
     b"l": EventKind.LOG,
+    b"j": EventKind.JOINED,
 }
 _decode = msgspec.json.Decoder().decode
 

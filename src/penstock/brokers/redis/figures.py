@@ -6,15 +6,20 @@ from typing import Any
 import msgspec
 
 from penstock.brokers.redis.records import STATES
+from penstock.brokers.redis.sharing import read_cache
+from penstock.core import drain
 from penstock.core.job import State, WorkerInfo
 from penstock.ports import QueueStats, Stats, WorkerStats
 
 _decode_worker = msgspec.json.Decoder(WorkerInfo).decode
 
 
-def read_stats(answer: list[Any], warnings: tuple[str, ...]) -> Stats:
-    """Depths as the verbs counted them, ages from the head of each line, workers with their leases."""
-    _, now, counted, paused, heads, told, seen, leases, holding = answer
+def read_stats(answer: list[Any], warnings: tuple[str, ...], max_depth: int) -> Stats:
+    """Depths as the verbs counted them, ages from the head of each line, workers with their leases.
+
+    ``max_depth`` is that of queues without a limit of their own.
+    """
+    _, now, counted, paused, heads, told, seen, leases, holding, limited, lately, cache, entries = answer
     depths: dict[str, dict[State, int]] = {}
     states: Counter[str] = Counter()
     for field, jobs in _pairs(counted):
@@ -26,6 +31,8 @@ def read_stats(answer: list[Any], warnings: tuple[str, ...]) -> Stats:
         states[state] += int(jobs)
     stopped = {queue.decode() for queue in paused}
     ages = {queue.decode(): max(0, now - due) for queue, due in _pairs(heads)}
+    limits = {queue.decode(): int(limit) for queue, limit in _pairs(limited)}
+    rates = {queue.decode(): drain.per_second(ended, now) for queue, ended in lately}
     queues = tuple(
         QueueStats(
             name=name,
@@ -34,11 +41,19 @@ def read_stats(answer: list[Any], warnings: tuple[str, ...]) -> Stats:
             running=depths.get(name, {}).get(State.RUNNING, 0),
             oldest_age_ms=ages.get(name, 0),
             paused=name in stopped,
+            max_depth=limits.get(name, max_depth),
+            drain_per_s=rates.get(name, 0.0),
         )
-        for name in sorted(depths.keys() | stopped)
+        for name in sorted(depths.keys() | stopped | limits.keys())
     )
     workers = _workers(now, told, seen, leases, holding)
-    return Stats(states=dict(states), queues=queues, workers=workers, warnings=warnings)
+    return Stats(
+        states=dict(states),
+        queues=queues,
+        workers=workers,
+        warnings=warnings,
+        cache=read_cache(dict(_pairs(cache)), entries),
+    )
 
 
 def _workers(

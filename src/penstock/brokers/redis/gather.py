@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from penstock.brokers.redis.packing import PackedJob
 from penstock.core.errors import broker_unavailable
-from penstock.core.job import Job
+from penstock.ports import Receipt
 
 IN_FLIGHT = 2
 """Calls under way at once: while the server works on one, the next is being packed."""
@@ -14,8 +14,8 @@ IN_FLIGHT = 2
 MOST = 1_000
 """Jobs that may share a call; one caller's own batch is never cut."""
 
-Known = dict[int, Job | None]
-"""By their place in the call, counted from 1: the jobs that were there before."""
+Known = dict[int, Receipt]
+"""By their place in the call, counted from 1: how those were answered that were not kept as they came."""
 
 Submit = Callable[[list[PackedJob]], Awaitable[tuple[int, Known]]]
 
@@ -40,16 +40,17 @@ class Gather:
         self._flights: set[asyncio.Task[None]] = set()
 
     async def add(self, jobs: Sequence[PackedJob]) -> tuple[int, Known]:
-        """The time at which these jobs were taken, and those of them (counted from 0) that were known.
+        """The time at which these jobs were taken, and the answers to those that were not kept as they came.
 
-        Raises BROKER_UNAVAILABLE. Cancelled before its jobs are on their way, nothing happens.
+        These are counted from 0. Raises BROKER_UNAVAILABLE. Cancelled before its jobs are on their way,
+        nothing happens.
         """
         if self._under_way >= IN_FLIGHT:
             return await self._with_others(jobs)
         # Nobody is ahead: the call is made here and now, without the detour over a task of its own.
         with self._flying():
             now, found = await self._submit(list(jobs))
-        return now, {n - 1: job for n, job in found.items()}
+        return now, {n - 1: receipt for n, receipt in found.items()}
 
     @contextlib.contextmanager
     def _flying(self) -> Iterator[None]:

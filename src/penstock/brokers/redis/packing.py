@@ -7,13 +7,15 @@ from struct import Struct
 import msgspec
 
 from penstock.brokers.redis.records import NUMBERS, id_bytes, pack_spec
+from penstock.brokers.redis.sharing import NOTHING_ASKED, pack_asked
 from penstock.core.job import JobSpec, WorkerInfo
 from penstock.core.lifecycle import Settlement, Verdict, cancelled_error
 from penstock.ports import Held
 
 Argument = bytes | str | int
-PackedJob = tuple[bytes, bytes, int, bytes]
-"""Id, fixed part, delay in ms, digest of the idempotency key or nothing."""
+PackedJob = tuple[bytes, bytes, int, bytes, bytes, bytes, bool]
+"""Id, fixed part, delay in ms, digest of the idempotency key or nothing, what it shares and tells, or nothing
+(see `pack_asked`), and whether it is kept even in a full queue."""
 
 NO_ID = bytes(16)
 """Stands for what cannot be an id, or for no key; nothing has it."""
@@ -34,15 +36,22 @@ def pack_job(spec: JobSpec) -> PackedJob:
     if raw is None:
         raise ValueError(f"{spec.id!r} is no job id")
     key = b"" if spec.idempotency_key is None else _digest(spec.client or "", spec.idempotency_key)
-    return raw, pack_spec(spec), spec.delay_ms, key
+    return raw, pack_spec(spec), spec.delay_ms, key, *pack_asked(spec), spec.part is not None
 
 
-def pack_jobs(jobs: Sequence[PackedJob]) -> list[bytes]:
+def pack_jobs(jobs: Sequence[PackedJob], max_depth: int) -> list[Argument]:
     """The arguments of ``submit.lua``."""
-    ids, fixed, delays, keys = zip(*jobs, strict=True) if jobs else ((), (), (), ())
+    ids, fixed, delays, keys, asked, told, exempt = zip(*jobs, strict=True) if jobs else ((),) * 7
     late = b"".join([delay.to_bytes(8, "little") for delay in delays]) if any(delays) else b""
     named = b"".join([key or NO_ID for key in keys]) if any(keys) else b""
-    return [b"".join(ids), late, named, *fixed]
+    always = bytes(_DIGITS[one] for one in exempt) if any(exempt) else b""
+    if not any(asked):
+        return [b"".join(ids), late, named, max_depth, always, b"", *fixed]
+    shares = b"".join([one or NOTHING_ASKED for one in asked])
+    return [b"".join(ids), late, named, max_depth, always, shares, *fixed, *told]
+
+
+_DIGITS = b"01"
 
 
 def _digest(client: str, key: str) -> bytes:
@@ -108,7 +117,7 @@ def _reason(verdict: Verdict) -> tuple[bytes, bytes]:
     return _json(verdict.error), _json({"attempt": verdict.attempt, "error": verdict.error})
 
 
-def pack_cancel(job_ids: Sequence[str]) -> list[bytes]:
+def pack_cancel(job_ids: Sequence[str], *, force: bool = False) -> list[Argument]:
     """The arguments of ``cancel.lua``."""
     error = cancelled_error()
-    return [pack_ids(job_ids), _json(error), _json({"error": error})]
+    return [pack_ids(job_ids), _json(error), _json({"error": error}), int(force)]

@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict
 
+from penstock.brokers.redis.sharing import read_full, waiters
 from penstock.core import lifecycle, past
 from penstock.core.job import AfterFailure, Job, JobError, JobProgress, JobSpec, Limits, Priority, State
 from penstock.core.lifecycle import Claim
-from penstock.ports import JobQuery
+from penstock.ports import Admission, JobQuery, Receipt
 
 STATES = (
     State.SCHEDULED,
@@ -29,6 +30,7 @@ STATES = (
 NUMBERS = {state: number for number, state in enumerate(STATES)}
 
 _STOP = 1
+_CACHED = 2
 _STAMP = 10
 _RECORD = Struct("<BBHBB3sB6s7s6s6sB")
 _CHARGED = Struct("<HBBB")
@@ -82,6 +84,7 @@ _ending = msgspec.msgpack.Decoder(past.Ending).decode
 _USUAL_LIMITS = Limits()
 _PRIORITIES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
 _PLACES = {priority: place for place, priority in enumerate(_PRIORITIES)}
+_BY_HEAD = {lifecycle.rank(priority, 0).to_bytes(3, "little"): priority for priority in _PRIORITIES}
 _NOTHING = (None, 0)
 
 USUAL_QUEUE = "default"
@@ -157,8 +160,7 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         version=fixed.version,
         params=msgspec.Raw(fixed.params),
         queue=stored[_STAMP:body].decode() or USUAL_QUEUE,
-        # A newer release's counts as the usual one; the rank stands in the stamp.
-        priority=_PRIORITIES[fixed.priority] if fixed.priority < len(_PRIORITIES) else Priority.MEDIUM,
+        priority=_priority(fixed.priority, stored[6:9]),
         limits=_read_limits(fixed.limits),
         fingerprint=fixed.fingerprint if isinstance(fixed.fingerprint, str) else fixed.fingerprint.hex(),
         delay_ms=fixed.delay_ms,
@@ -177,6 +179,13 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
     )
 
 
+def _priority(place: int, head: bytes) -> Priority:
+    """The one it was submitted with, or the one it was raised to: that only stands in the stamp."""
+    if place >= len(_PRIORITIES):
+        return Priority.MEDIUM  # a newer release's counts as the usual one
+    return _BY_HEAD.get(head, _PRIORITIES[place])
+
+
 def may_match(stored: bytes, record: bytes | None, query: JobQuery) -> bool:
     """Whether a job can be what is looked for, seen without reading all of it: most are not."""
     body = _STAMP + stored[9]
@@ -192,9 +201,33 @@ def may_match(stored: bytes, record: bytes | None, query: JobQuery) -> bool:
 
 def read_jobs(job_ids: list[str], answer: list[Any]) -> list[Job | None]:
     """Jobs from the answer of a script's ``read``; None where there is no fixed part."""
-    _, specs, records, errors, progress, results = answer
-    rows = zip(job_ids, specs, records, errors, progress, results or repeat(None), strict=False)
+    _, specs, records, errors, progress, results, shares = answer
+    parts = (specs, records, errors, progress, results or repeat(None), shares or repeat(None))
+    rows = zip(job_ids, *parts, strict=False)
     return [None if row[1] is None else _read_job(*row) for row in rows]
+
+
+_ADMISSIONS = {
+    ord("r"): Admission.REPEATED,
+    ord("h"): Admission.CACHED,
+    ord("j"): Admission.JOINED,
+    ord("x"): Admission.REFUSED,
+}
+
+
+def read_answers(  # noqa: PLR0917 - the answer of a script, in its order
+    now: int, kinds: bytes, ids: bytes, parts: list[Any], refused: list[int], full: list[Any]
+) -> list[Receipt]:
+    """How ``lua/submit.lua`` answered the jobs that were not kept as they came."""
+    places = iter(refused)
+    reasons = [read_full(found, now) for found in full]
+    answers = zip(map(_ADMISSIONS.__getitem__, kinds), read_jobs(id_texts(ids), parts), strict=True)
+    return [
+        Receipt(admission=admission, job=None, full=reasons[next(places) - 1])
+        if admission is Admission.REFUSED
+        else Receipt(admission=admission, job=job)
+        for admission, job in answers
+    ]
 
 
 def read_claims(  # noqa: PLR0917 - the answer of a script, in its order
@@ -252,13 +285,20 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
     error: bytes | None,
     progress: bytes | None,
     result: bytes | None,
+    share: bytes | None,
 ) -> Job | None:
     if record is not None and record[0] >= len(STATES):
         return None  # a newer release's affair
     spec = read_spec(job_id, stored)
     created_at = _number(stored[:6])
     if record is None:
-        return Job(spec=spec, state=State.QUEUED, created_at=created_at, due_at=created_at)
+        return Job(
+            spec=spec,
+            state=State.QUEUED,
+            created_at=created_at,
+            due_at=created_at,
+            waiters=waiters(share),
+        )
     state, flags, attempt, losses, crashes, _, handbacks, *moments, length = _RECORD.unpack_from(record)
     due, token, started, finished = moments
     return Job(
@@ -278,6 +318,8 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
         progress=None if progress is None else _progress(progress),
         error=None if error is None else _error(error),
         result=None if result is None else msgspec.Raw(result),
+        waiters=waiters(share),
+        cached=bool(flags & _CACHED),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import reads, removal, shelves, verbs
+from penstock.brokers.sqlite import answers, reads, removal, shelves, submission, verbs
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Writer, unavailable
@@ -98,7 +98,7 @@ class SqliteBroker:
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """See `Broker.submit`."""
-        return await self._write(lambda tx: verbs.submit(tx, specs))
+        return await self._write(lambda tx: submission.submit(tx, specs, self._options.max_depth))
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
         """See `Broker.claim`."""
@@ -136,9 +136,9 @@ class SqliteBroker:
         """See `Broker.settle`."""
         return await self._write(lambda tx: verbs.settle(tx, settlements))
 
-    async def cancel(self, job_ids: Sequence[str]) -> list[Job | None]:
+    async def cancel(self, job_ids: Sequence[str], *, force: bool = False) -> list[Job | None]:
         """See `Broker.cancel`."""
-        return await self._write(lambda tx: verbs.cancel(tx, job_ids))
+        return await self._write(lambda tx: verbs.cancel(tx, job_ids, force=force))
 
     async def retry(self, job_ids: Sequence[str]) -> list[Job | None]:
         """See `Broker.retry`."""
@@ -213,7 +213,11 @@ class SqliteBroker:
 
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
-        return await self._read(lambda db: reads.stats(db, self._clock()))
+        return await self._read(lambda db: reads.stats(db, self._clock(), self._options.max_depth))
+
+    async def forget_answers(self, fingerprints: Sequence[str] | None = None) -> int:
+        """See `Broker.forget_answers`."""
+        return await self._write(lambda tx: answers.forget(tx, fingerprints))
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:
         """See `Broker.put`."""

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
+from penstock.brokers.sqlite import answers, depth
 from penstock.brokers.sqlite.rows import JOB_COLUMNS, decode_attempts, job_by_id, read_job
-from penstock.core import past
+from penstock.core import drain, past
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job, WorkerInfo
 from penstock.ports import Event, EventKind, JobQuery, QueueStats, Stats, WorkerStats
@@ -117,7 +119,7 @@ def _unknown_event(event_id: str) -> PenstockError:
     return PenstockError(ErrorCode.INVALID_REQUEST, message)
 
 
-def stats(db: sqlite3.Connection, now: int) -> Stats:
+def stats(db: sqlite3.Connection, now: int, max_depth: int) -> Stats:
     """Depths from the counters the verbs keep; ages from the head of each line."""
     depths: dict[str, dict[str, int]] = {}
     states: Counter[str] = Counter()
@@ -125,10 +127,21 @@ def stats(db: sqlite3.Connection, now: int) -> Stats:
         depths.setdefault(queue, {})[state] = jobs
         states[state] += jobs
     paused = {queue for (queue,) in db.execute("SELECT queue FROM paused")}
+    limits = depth.limits(db)
     queues = [
-        _queue(db, name, depths.get(name, {}), name in paused, now) for name in sorted(depths.keys() | paused)
+        replace(
+            _queue(db, name, depths.get(name, {}), name in paused, now),
+            max_depth=limits.get(name, max_depth),
+            drain_per_s=drain.per_second(depth.ended_lately(db, name, now), now),
+        )
+        for name in sorted(depths.keys() | paused | limits.keys())
     ]
-    return Stats(states=dict(states), queues=tuple(queues), workers=_workers(db, now))
+    return Stats(
+        states=dict(states),
+        queues=tuple(queues),
+        workers=_workers(db, now),
+        cache=answers.figures(db, now),
+    )
 
 
 def _queue(db: sqlite3.Connection, name: str, depths: dict[str, int], paused: bool, now: int) -> QueueStats:

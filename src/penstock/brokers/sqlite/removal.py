@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from penstock.brokers.sqlite import answers
 from penstock.brokers.sqlite.writer import Transaction
 
 
@@ -14,6 +15,7 @@ def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) ->
         (tx.now - keep_jobs_ms, limit),
     ).fetchall()
     _forget(tx, rows)
+    answers.drop_stale(tx)
     # Only the oldest are looked at: searching them all for what is past takes longer with each event.
     events = tx.connection.execute(
         "DELETE FROM events WHERE at < ? AND seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)",
@@ -41,5 +43,6 @@ def _forget(tx: Transaction, rows: Sequence[tuple[int, str, str]]) -> None:
     """Delete what belongs to jobs that are gone from their own table."""
     for table in ("specs", "results", "attempts"):
         tx.connection.executemany(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])  # noqa: S608
+    answers.forget_jobs(tx, [row[0] for row in rows])
     for _, queue, state in rows:
         tx.depths[queue, state] -= 1

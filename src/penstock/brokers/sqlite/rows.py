@@ -11,7 +11,7 @@ from penstock.core.job import Job, JobError, JobProgress, JobSpec, State
 JOB_COLUMNS = (
     "jobs.state, jobs.created_at, jobs.due_at, jobs.attempt, jobs.losses, jobs.crashes, jobs.handbacks,"
     " jobs.token, jobs.worker, jobs.cancel, jobs.started_at, jobs.finished_at, jobs.fraction, jobs.message,"
-    " jobs.error, specs.body"
+    " jobs.error, specs.body, jobs.waiters, jobs.cached"
 )
 
 JOB_BY_ID = (
@@ -41,7 +41,7 @@ def read_job(row: tuple[Any, ...], result: bytes | None = None) -> Job | None:
     if row[0] not in _STATES:
         return None
     (state, created_at, due_at, attempt, losses, crashes, handbacks, token, worker, cancel, *_) = row
-    started_at, finished_at, fraction, message, error, body = row[10:16]
+    started_at, finished_at, fraction, message, error, body, waiters, cached = row[10:18]
     return Job(
         spec=decode_spec(body),
         state=State(state),
@@ -59,6 +59,8 @@ def read_job(row: tuple[Any, ...], result: bytes | None = None) -> Job | None:
         progress=None if fraction is None else JobProgress(fraction, message or ""),
         error=None if error is None else decode_error(error),
         result=None if result is None else msgspec.Raw(result),
+        waiters=waiters,
+        cached=bool(cached),
     )
 
 

@@ -24,7 +24,9 @@ CREATE TABLE IF NOT EXISTS jobs (
   error BLOB,
   client TEXT,
   idempotency_key TEXT,
-  fingerprint TEXT NOT NULL
+  fingerprint TEXT NOT NULL,
+  waiters INTEGER NOT NULL DEFAULT 1,
+  cached INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS specs (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS results (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
@@ -71,6 +73,37 @@ CREATE TABLE IF NOT EXISTS shelves (
   name TEXT NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (shelf, name)
+) WITHOUT ROWID;
+
+-- flights: of jobs with one fingerprint the one whose answer will be given to others; answers: the one whose
+-- answer is, and until when. joins: the submissions that joined a job in flight; joined_keys: their keys.
+CREATE TABLE IF NOT EXISTS flights (
+  fingerprint TEXT PRIMARY KEY,
+  n INTEGER NOT NULL UNIQUE,
+  keep_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answers (
+  fingerprint TEXT PRIMARY KEY,
+  n INTEGER NOT NULL UNIQUE,
+  until INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS answers_until ON answers (until);
+CREATE TABLE IF NOT EXISTS joins (n INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (n, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS joined_keys (
+  client TEXT NOT NULL,
+  name TEXT NOT NULL,
+  n INTEGER NOT NULL,
+  PRIMARY KEY (client, name)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS joined_keys_n ON joined_keys (n);
+CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+
+-- drained: how many jobs of a queue ended in ten seconds.
+CREATE TABLE IF NOT EXISTS drained (
+  slot INTEGER NOT NULL,
+  queue TEXT NOT NULL,
+  jobs INTEGER NOT NULL,
+  PRIMARY KEY (slot, queue)
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS tokens (last INTEGER NOT NULL);

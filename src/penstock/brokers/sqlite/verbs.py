@@ -7,19 +7,21 @@ appends the events; the caller commits all of it or nothing.
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
 import msgspec
 
+from penstock.brokers.sqlite import answers, depth
 from penstock.brokers.sqlite.reads import anything_lapsed
-from penstock.brokers.sqlite.rows import decode_attempts, decode_spec, encode_spec, job_by_id
+from penstock.brokers.sqlite.rows import decode_attempts, decode_spec, job_by_id
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import lifecycle, past
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.core.job import Job, JobSpec, State, WorkerInfo
+from penstock.core.job import Job, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
-from penstock.ports import Admission, EventKind, Held, Orders, Receipt
+from penstock.ports import EventKind, Held, Orders
 
 SCHEMA_VERSION = 1
 
@@ -44,6 +46,8 @@ def prepare(tx: Transaction) -> None:
         tx.connection.execute(statement)
     _add_missing(tx, "crashes", "INTEGER NOT NULL DEFAULT 0")
     _add_missing(tx, "handbacks", "INTEGER NOT NULL DEFAULT 0")
+    _add_missing(tx, "waiters", "INTEGER NOT NULL DEFAULT 1")
+    _add_missing(tx, "cached", "INTEGER NOT NULL DEFAULT 0")
     tx.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
@@ -54,74 +58,13 @@ def _add_missing(tx: Transaction, column: str, kind: str) -> None:
         tx.connection.execute(f"ALTER TABLE jobs ADD COLUMN {column} {kind}")
 
 
-def submit(tx: Transaction, specs: Sequence[JobSpec]) -> list[Receipt]:
-    """Insert what is new; answer from what is there for a known idempotency key."""
-    if not specs:
-        _try_the_disk(tx)
-    receipts = [_repeated(tx, spec) or _insert(tx, spec) for spec in specs]
-    new = [receipt.job for receipt in receipts if receipt.admission is Admission.ACCEPTED and receipt.job]
-    _tell(tx, ((job.id, job.state, NO_DATA) for job in new))
-    if new:
-        tx.rings.add(JOBS)
-    return receipts
-
-
-def _try_the_disk(tx: Transaction) -> None:
-    """Whether a job could be kept only a write can tell, and SQLite leaves out one that changes nothing."""
-    for change in (1, -1):
-        tx.connection.execute("UPDATE depths SET jobs = jobs + ?", (change,))
-
-
-def _repeated(tx: Transaction, spec: JobSpec) -> Receipt | None:
-    if spec.idempotency_key is None:
-        return None
-    row = tx.connection.execute(
-        "SELECT id FROM jobs"
-        " WHERE coalesce(client, '') = ? AND idempotency_key IS NOT NULL AND idempotency_key = ?",
-        (spec.client or "", spec.idempotency_key),
-    ).fetchone()
-    return None if row is None else _answer_again(tx, row[0], spec)
-
-
-def _answer_again(tx: Transaction, job_id: str, spec: JobSpec) -> Receipt:
-    job = job_by_id(tx.connection, job_id)
-    same = job is not None and job.spec.fingerprint == spec.fingerprint
-    return Receipt(admission=Admission.REPEATED if same else Admission.CONFLICT, job=job)
-
-
-def _insert(tx: Transaction, spec: JobSpec) -> Receipt:
-    job = lifecycle.accept(spec, tx.now)
-    execute = tx.connection.execute
-    inserted = execute(
-        "INSERT INTO jobs (id, state, queue, task, rank, created_at, due_at, client, idempotency_key,"
-        " fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-        (
-            spec.id,
-            job.state.value,
-            spec.queue,
-            spec.task,
-            lifecycle.rank(spec.priority, job.due_at),
-            job.created_at,
-            job.due_at,
-            spec.client,
-            spec.idempotency_key,
-            spec.fingerprint,
-        ),
-    )
-    if not inserted.rowcount:  # a submission whose answer got lost, sent again
-        return _answer_again(tx, spec.id, spec)
-    execute("INSERT INTO specs (n, body) VALUES (?, ?)", (inserted.lastrowid, encode_spec(spec)))
-    tx.depths[spec.queue, job.state] += 1
-    return Receipt(admission=Admission.ACCEPTED, job=job)
-
-
 def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease_ms: int) -> list[Claim]:
     """Promote what has become due, then take the best of the queues' lines."""
     _promote(tx)
     _hold_lease(tx, worker, lease_ms)
     rows = itertools.islice(heapq.merge(*(_line(tx, queue, limit) for queue in dict.fromkeys(queues))), limit)
     claims = _take(tx, worker, [row[2:] for row in rows])
-    _tell(
+    tell(
         tx,
         ((c.spec.id, EventKind.RUNNING, encode({"attempt": c.attempt, "worker": worker})) for c in claims),
     )
@@ -138,7 +81,7 @@ def _promote(tx: Transaction) -> None:
         " RETURNING id, queue",
         (tx.now,),
     ).fetchall()
-    _tell(tx, ((job_id, EventKind.QUEUED, NO_DATA) for job_id, _ in rows))
+    tell(tx, ((job_id, EventKind.QUEUED, NO_DATA) for job_id, _ in rows))
     for _, queue in rows:
         tx.depths[queue, State.SCHEDULED] -= 1
         tx.depths[queue, State.QUEUED] += 1
@@ -227,17 +170,22 @@ def _publish(tx: Transaction, report: Held) -> None:
         tx.connection.execute(
             "UPDATE jobs SET fraction = ?, message = ? WHERE id = ?", (fraction, message, report.job_id)
         )
-        _tell(tx, [(report.job_id, EventKind.PROGRESS, encode({"fraction": fraction, "message": message}))])
+        tell(tx, [(report.job_id, EventKind.PROGRESS, encode({"fraction": fraction, "message": message}))])
     if report.lines:
-        _tell(tx, [(report.job_id, EventKind.LOG, encode({"lines": report.lines}))])
+        tell(tx, [(report.job_id, EventKind.LOG, encode({"lines": report.lines}))])
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
     """Store each verdict whose token is current."""
-    return [_settle_one(tx, settled) for settled in settlements]
+    ended = depth.Ended()
+    sharing_now = tx.connection.execute("SELECT 1 FROM flights LIMIT 1").fetchone() is not None
+    accepted = [_settle_one(tx, settled, ended, lands=sharing_now) for settled in settlements]
+    if ended:
+        depth.note_ended(tx, ended)
+    return accepted
 
 
-def _settle_one(tx: Transaction, settled: Settlement) -> bool:
+def _settle_one(tx: Transaction, settled: Settlement, ended: depth.Ended, *, lands: bool) -> bool:
     row = tx.connection.execute(
         "SELECT n, queue, rank, due_at, cancel, worker, started_at FROM jobs"
         " WHERE id = ? AND token = ? AND state = 'running'",
@@ -266,18 +214,26 @@ def _settle_one(tx: Transaction, settled: Settlement) -> bool:
             n,
         ),
     )
-    if verdict.state is State.SUCCEEDED and settled.result is not None:
-        tx.connection.execute(
-            "INSERT OR REPLACE INTO results (n, body) VALUES (?, ?)", (n, bytes(settled.result))
-        )
+    if verdict.state is State.SUCCEEDED:
+        store_result(tx, n, settled.result)
+    if verdict.state.final:
+        ended[queue] += 1
+        if lands:
+            answers.land(tx, n, succeeded=verdict.state is State.SUCCEEDED)
     if settled.ending is not None:
         _remember(tx, n, past.ended(settled.ending, worker, started_at, tx.now))
     if not verdict.state.final:
         tx.rings.add(JOBS)
     _move(tx, queue, State.RUNNING, verdict.state)
     data = NO_DATA if error is None else encode({"attempt": verdict.attempt, "error": verdict.error})
-    _tell(tx, [(settled.job_id, verdict.state, data)])
+    tell(tx, [(settled.job_id, verdict.state, data)])
     return True
+
+
+def store_result(tx: Transaction, n: int, result: msgspec.Raw | None) -> None:
+    """Keep the answer of the job with this number."""
+    if result is not None:
+        tx.connection.execute("INSERT OR REPLACE INTO results (n, body) VALUES (?, ?)", (n, bytes(result)))
 
 
 def _remember(tx: Transaction, n: int, newest: past.Attempt) -> None:
@@ -286,9 +242,11 @@ def _remember(tx: Transaction, n: int, newest: past.Attempt) -> None:
     tx.connection.execute("INSERT OR REPLACE INTO attempts (n, body) VALUES (?, ?)", (n, encode(kept)))
 
 
-def cancel(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
+def cancel(tx: Transaction, job_ids: Sequence[str], *, force: bool) -> list[Job | None]:
     """Apply `lifecycle.cancel` to each job."""
-    return [_change(tx, job_id, lifecycle.cancel) for job_id in job_ids]
+    rule = partial(lifecycle.cancel, force=force)
+    changed = {job_id: _change(tx, job_id, rule) for job_id in dict.fromkeys(job_ids)}
+    return [changed[job_id] for job_id in job_ids]
 
 
 def retry(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
@@ -305,10 +263,10 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
     after = rule(before, tx.now)
     if after == before:
         return after
-    tx.connection.execute(
+    (n,) = tx.connection.execute(
         "UPDATE jobs SET state = ?, rank = ?, due_at = ?, attempt = ?, losses = ?, crashes = ?,"
         " handbacks = ?, cancel = ?, worker = ?, started_at = ?, finished_at = ?, fraction = ?,"
-        " message = ?, error = ? WHERE id = ?",
+        " message = ?, error = ?, waiters = ? WHERE id = ? RETURNING n",
         (
             after.state.value,
             lifecycle.rank(after.spec.priority, after.due_at),
@@ -324,12 +282,17 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
             after.progress and after.progress.fraction,
             after.progress and after.progress.message,
             after.error and encode(after.error),
+            after.waiters,
             job_id,
         ),
-    )
+    ).fetchone()
+    if after.state is State.CANCELLED:
+        answers.land(tx, n, succeeded=False)
+    if after.state is State.QUEUED and before.state.final:
+        answers.take_off_again(tx, after)
     if after.state is not before.state:
         _move(tx, after.spec.queue, before.state, after.state)
-        _tell(tx, [(job_id, after.state, NO_DATA if after.error is None else encode({"error": after.error}))])
+        tell(tx, [(job_id, after.state, NO_DATA if after.error is None else encode({"error": after.error}))])
     return after
 
 
@@ -390,7 +353,8 @@ def _move(tx: Transaction, queue: str, before: State, after: State) -> None:
     tx.depths[queue, after] += 1
 
 
-def _tell(tx: Transaction, happened: Iterable[tuple[str, str, bytes]]) -> None:
+def tell(tx: Transaction, happened: Iterable[tuple[str, str, bytes]]) -> None:
+    """Append events: of each the job, the kind and the data as JSON."""
     rows = [(tx.now, job_id, str(kind), data) for job_id, kind, data in happened]
     if rows:
         tx.connection.executemany("INSERT INTO events (at, job_id, kind, data) VALUES (?, ?, ?, ?)", rows)

@@ -1,17 +1,29 @@
--- Cancels jobs: waiting ones end at once, running ones are marked. ARGV[3…]: ids, error, event's data.
+-- Cancels jobs: waiting ones end at once, running ones are marked, those with several waiters lose one.
+-- ARGV[3…]: ids, error, event's data, 1 to cancel whoever waits.
 -- Answer: see read.
-local ids, failure, tale = ids_of(ARGV[OWN]), ARGV[OWN + 1], ARGV[OWN + 2]
+local ids, failure, tale, force = ids_of(ARGV[OWN]), ARGV[OWN + 1], ARGV[OWN + 2], ARGV[OWN + 3] == '1'
 go_even_without_memory()
 local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
-local seen = {}
+local shares, seen = shares_of(ids), {}
+
+local function leaves(i, id)
+  if force or not shares[i] then return false end
+  local print, keep, waiters = struct.unpack(SHARE, shares[i])
+  if waiters == 1 then return false end
+  put('shared', id, struct.pack(SHARE, print, keep, waiters - 1))
+  return true
+end
+
 for i, id in ipairs(ids) do
   local job = not seen[id] and job_of(records[i], specs[i])
   seen[id] = true
-  if job and job.state == RUNNING then
-    if job.flags % 2 ~= STOP then job.flags = job.flags + STOP end
+  if not job or job.state > RUNNING or job.flags % 2 == STOP or leaves(i, id) then
+    -- Unknown, over, being stopped already, or wanted by others.
+  elseif job.state == RUNNING then
+    job.flags = job.flags + STOP
     put('jobs', id, pack(job))
     collect('SADD', 'stopping', token_field(job.token))
-  elseif job and job.state < RUNNING then
+  else
     if job.state == QUEUED then
       collect('ZREM', 'queue:' .. job.queue, id)
     else
@@ -20,7 +32,7 @@ for i, id in ipairs(ids) do
     count(job.state, job.queue, -1)
     count(CANCELLED, job.queue, 1)
     job.state, job.finished = CANCELLED, now
-    if job.flags % 2 ~= STOP then job.flags = job.flags + STOP end
+    job.flags = job.flags + STOP
     put('jobs', id, pack(job))
     put('errors', id, failure)
     done(id, CANCELLED)

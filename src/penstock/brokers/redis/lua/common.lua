@@ -22,7 +22,13 @@
 --             retried meanwhile too
 --   ended_badly  zset  failed and cancelled jobs, by id
 --   ids:B     list  job ids made in the span of time B      spans  zset of every B
---   keys      hash  idempotency key -> job id      key_of  hash, the other way round
+--   keys      hash  idempotency key -> job id      key_of  hash  job id -> its keys, one after the other
+--   shared    hash  job id -> share (see SHARE), of jobs that may share their answer
+--   flights   hash  fingerprint -> the one job in flight whose answer will be kept
+--   answers   hash  fingerprint -> job that found the answer, and until when it is given (see ANSWER)
+--   stale     zset  fingerprints of answers by that time     joins:J  set  submissions that joined job J
+--   cache     hash  hits, misses, joined, saved (ms)
+--   drained:S hash  queue -> number of its jobs that ended in the ten seconds S
 --   shelf:S   hash  name of a document -> the document
 --   depths    hash  state and queue -> number of jobs      paused  set of queues
 --   events    stream  one entry per verb and kind of event      meta  hash
@@ -36,7 +42,8 @@ if now == 0 then now = clock end
 local OWN = 3
 
 local SCHEDULED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
-local STOP = 1 -- a record's flag: a cancel was asked for
+local STOP, CACHED = 1, 2 -- a record's flags: a cancel was asked for; the answer was known, it never ran
+local DRAIN_MS, DRAINS, DRAIN_S = 10000, 6, 120 -- as in core/drain.py, and how long the counts are kept
 local CHUNK = 4000 -- Lua's stack holds some 8000 values
 
 local function key(name) return KEYS[1] .. ':' .. name end
@@ -234,12 +241,61 @@ local function ring_mailboxes()
   end
 end
 
+-- Answers that may be given to others: see core/sharing.py. Whatever a share is, it stays until the job is forgotten.
+-- SHARE: fingerprint, how long an answer is given in ms, waiters. ANSWER: job, until when.
+local SHARE, ANSWER = '<c32I6I4', '<c16I6'
+local function shares_of(ids)
+  if #ids == 0 or redis.call('EXISTS', key('shared')) == 0 then return {} end
+  return each('HMGET', 'shared', ids)
+end
+-- Of the jobs that share, and whose fingerprint names them in this hash: what that says, by their place in ids.
+local function named_in(name, ids, shares)
+  local prints, places, found = {}, {}, {}
+  for i, share in ipairs(shares) do
+    if share then prints[#prints + 1], places[#places + 1] = string.sub(share, 1, 32), i end
+  end
+  for n, named in ipairs(each('HMGET', name, prints)) do
+    if named and string.sub(named, 1, 16) == ids[places[n]] then found[places[n]] = named end
+  end
+  return found
+end
+-- Only the job in flight leaves its answer: an older one would undo a refresh, or a removal of answers.
+local function keep_answers()
+  local shares = shares_of(ended)
+  local flying = named_in('flights', ended, shares)
+  for i, share in ipairs(shares) do
+    if share then
+      local print, keep, waiters = struct.unpack(SHARE, share)
+      if flying[i] then
+        collect('HDEL', 'flights', print)
+        if ended_as[i] == SUCCEEDED then
+          put('answers', print, struct.pack(ANSWER, ended[i], now + keep))
+          place('stale', now + keep, print)
+        end
+      end
+      if waiters > 1 then redis.call('DEL', key('joins:' .. ended[i])) end
+    end
+  end
+end
+local function forget_shares(ids)
+  local shares = shares_of(ids)
+  local kept = named_in('answers', ids, shares)
+  for i, share in ipairs(shares) do
+    if share then collect('HDEL', 'shared', ids[i]) end
+    if kept[i] then
+      collect('HDEL', 'answers', string.sub(share, 1, 32))
+      collect('ZREM', 'stale', string.sub(share, 1, 32))
+    end
+  end
+end
+
 local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), until_ms, worker) end
 
 -- Writes all that was collected.
 local function finish()
   ring_if_sooner()
   post()
+  keep_answers()
   if #ended > 0 then place('done', now, table.concat(ended)) end
   for i = 1, #order do each(order[i][1], order[i][2], order[i][3]) end
   for queue, counted in pairs(depths) do
@@ -257,6 +313,7 @@ end
 local function forget(ids, jobs)
   local keys = each('HMGET', 'key_of', ids)
   local gone, spans = {}, {}
+  forget_shares(ids)
   for i, id in ipairs(ids) do
     local job = jobs[i]
     count(job.state, job.queue, -1)
@@ -265,7 +322,7 @@ local function forget(ids, jobs)
     end
     if job.state ~= SUCCEEDED then collect('ZREM', 'ended_badly', id) end
     if keys[i] then
-      collect('HDEL', 'keys', keys[i])
+      for _, idempotency in ipairs(ids_of(keys[i])) do collect('HDEL', 'keys', idempotency) end
       collect('HDEL', 'key_of', id)
     end
     gone[id] = true
@@ -289,10 +346,19 @@ local function forget_ids(gone, spans)
   end
 end
 
+-- Of the jobs of a queue how many ended in each of the last slots of time, the oldest first.
+local function drains(queue)
+  local counts, newest = {}, math.floor(now / DRAIN_MS)
+  for slot = newest - DRAINS + 1, newest do
+    counts[#counts + 1] = tonumber(redis.call('HGET', key('drained:' .. slot), queue) or 0)
+  end
+  return counts
+end
+
 -- The parts of jobs as they stand, for the caller to put together.
 local function read(ids, with_results)
   local results = {}
   if with_results then results = each('HMGET', 'results', ids) end
   return { clock, each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids), each('HMGET', 'errors', ids),
-    each('HMGET', 'progress', ids), results }
+    each('HMGET', 'progress', ids), results, shares_of(ids) }
 end

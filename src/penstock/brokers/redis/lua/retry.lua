@@ -1,7 +1,18 @@
 -- Queues failed and cancelled jobs anew, with all their attempts. ARGV[3]: ids. Answer: see read.
 local ids = ids_of(ARGV[OWN])
 local records = each('HMGET', 'jobs', ids)
-local seen = {}
+local shares, seen = shares_of(ids), {}
+local landed = {} -- fingerprints of which no job is in flight
+
+-- One waits for it, whoever asked before; and others may, unless they wait for another one already.
+local function share_again(i, id)
+  local print, keep = struct.unpack(SHARE, shares[i])
+  put('shared', id, struct.pack(SHARE, print, keep, 1))
+  if landed[print] == nil then landed[print] = redis.call('HEXISTS', key('flights'), print) == 0 end
+  if landed[print] then put('flights', print, id) end
+  landed[print] = false
+end
+
 for i, id in ipairs(ids) do
   local job = records[i] and not seen[id] and unpack_record(records[i])
   seen[id] = true
@@ -12,6 +23,7 @@ for i, id in ipairs(ids) do
     job.worker, job.started, job.finished = '', 0, 0
     put('jobs', id, pack(job))
     enqueue(job.queue, now + job.head, id)
+    if shares[i] then share_again(i, id) end
     collect('HDEL', 'errors', id)
     collect('HDEL', 'progress', id)
     collect('ZREM', 'ended_badly', id)

@@ -35,7 +35,7 @@ for i, kept in ipairs(each('HMGET', 'attempts', troubled)) do remembered[trouble
 local records = each('HMGET', 'jobs', ids)
 local settled, accepted = {}, {}
 local kept, results = later('HSET', 'jobs'), later('HSET', 'results')
-local released = {}
+local released, drained = {}, {}
 for i = 1, total do
   local id, token, state, attempt, losses, crashes, handbacks, delay,
     c_state, c_attempt, c_losses, c_crashes, c_handbacks, c_delay =
@@ -71,6 +71,7 @@ for i = 1, total do
       else
         finished = now
         done(id, state)
+        drained[queue] = (drained[queue] or 0) + 1
         if state ~= SUCCEEDED then place('ended_badly', 0, id) end
       end
       local result, failure, tale = ARGV[OWN + i], '', ''
@@ -84,4 +85,8 @@ for i = 1, total do
   end
 end
 finish()
+local slot = 'drained:' .. math.floor(now / DRAIN_MS)
+for queue, jobs in pairs(drained) do
+  if redis.call('HINCRBY', key(slot), queue, jobs) == jobs then redis.call('EXPIRE', key(slot), DRAIN_S) end
+end
 return { clock, table.concat(accepted) }

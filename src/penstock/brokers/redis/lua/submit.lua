@@ -1,53 +1,220 @@
--- Keeps jobs.
+-- Keeps jobs, or answers them with what is known.
 -- ARGV[3]  ids, 16 bytes each
 -- ARGV[4]  delays in ms, 8 bytes each, or nothing if there are none
 -- ARGV[5]  idempotency keys, 16 bytes each, all zero for none, or nothing if there are none
--- ARGV[6…] fixed parts, with the stamp but for the time
--- Answer: clock, now, positions (from 1) of the jobs that were known before, their ids, those jobs (see read).
+-- ARGV[6]  how many jobs of a queue may wait, if the queue has no limit of its own
+-- ARGV[7]  1 for each job that is kept even in a full queue, 0 for the others, or nothing if there are none
+-- ARGV[8]  what each job shares, see ASKED, or nothing if none does
+-- ARGV[9…] fixed parts, with the stamp but for the time; then, if some share, what the feed tells of each that joins
+-- Answer: clock, now, positions (from 1) of the jobs that were not kept as they came, of each how it was
+-- answered (r repeated, h cached, j joined, x refused), their ids, those jobs (see read), of each that was
+-- refused its queue's place in the following list, and that: depth, limit and drains of each full queue.
 local ids, delays = ids_of(ARGV[OWN]), ARGV[OWN + 1]
 -- Keeping nothing asks whether a job could be kept: this writes nothing, but is refused like any write.
 if #ids == 0 then redis.call('SETRANGE', key('nothing'), 0, '') end
 local keys = ids_of(ARGV[OWN + 2])
+local usual_limit, exempt, asked = tonumber(ARGV[OWN + 3]), ARGV[OWN + 4], ARGV[OWN + 5]
+local FIXED = OWN + 5
 local NO_KEY = string.rep('\0', 16)
 local known, owners = each('HMGET', 'specs', ids), each('HMGET', 'keys', keys)
 
-local fresh, taken_now, spans, positions, repeated = {}, {}, {}, {}, {}
+local fresh, taken_now, spans = {}, {}, {}
+local positions, kinds, answered, refused, full = {}, {}, {}, {}, {}
+local function answer(i, kind, id)
+  positions[#positions + 1], kinds[#kinds + 1], answered[#answered + 1] = i, kind, id
+end
+local function note_id(id)
+  fresh[id] = true
+  local span = string.sub(id, 1, 5)
+  spans[span] = true
+  collect('RPUSH', 'ids:' .. span, id)
+end
+
+-- Fingerprint, how long the answer is given in ms, and 0 for a job that does not share, 1 for one that does,
+-- 2 for one that does not look for an answer.
+local ASKED, ASKED_SIZE = '<c32I6B', 39
+local LOOKS = 1
+local counts = { hits = 0, misses = 0, joined = 0, saved = 0 }
+local answers, flights, targets, sources = {}, {}, {}, {}
+
+local function question(i)
+  if asked == '' then return end
+  local print, keep, how = struct.unpack(ASKED, asked, (i - 1) * ASKED_SIZE + 1)
+  if how > 0 then return { print = print, keep = keep, looks = how == LOOKS } end
+end
+local function look_up()
+  local prints = {}
+  for i = 1, #ids do
+    local asks = question(i)
+    if asks and asks.looks then prints[#prints + 1] = asks.print end
+  end
+  local found, flying = each('HMGET', 'answers', prints), each('HMGET', 'flights', prints)
+  for n, print in ipairs(prints) do
+    answers[print], flights[print] = found[n] or nil, flying[n] or nil
+  end
+end
+if asked ~= '' then look_up() end
+
+-- The job that found the answer which can still be given: its record and result.
+local function source_of(print)
+  if not answers[print] then return end
+  local id, until_ms = struct.unpack(ANSWER, answers[print])
+  if until_ms <= now then return end
+  if sources[id] == nil then
+    local record = redis.call('HGET', key('jobs'), id)
+    local job = record and unpack_record(record)
+    sources[id] = job and job.state == SUCCEEDED and { job = job, result = redis.call('HGET', key('results'), id) }
+  end
+  return sources[id] or nil
+end
+
+-- A job that may be joined, as it will be when all of this is written.
+local function target_of(id)
+  if targets[id] == nil then
+    local spec, share = redis.call('HGET', key('specs'), id), redis.call('HGET', key('shared'), id)
+    local record = redis.call('HGET', key('jobs'), id)
+    local job = spec and share and job_of(record, spec)
+    targets[id] = job and { id = id, spec = spec, share = share, job = job, recorded = record and true, joins = {} }
+  end
+  return targets[id]
+end
+local function joinable(print, delay)
+  local target = flights[print] and target_of(flights[print])
+  if not target then return end
+  local job = target.job
+  if job.state > RUNNING or job.flags % 2 == STOP then return end
+  if job.state == SCHEDULED and job.started == 0 and job.due > now + delay then return end
+  return target
+end
+
+local function raise(target, head)
+  local job = target.job
+  if head >= job.head then return end
+  job.head = head
+  target.spec = string.sub(target.spec, 1, 6) .. struct.pack('<I3', head) .. string.sub(target.spec, 10)
+  put('specs', target.id, target.spec)
+  if target.recorded then put('jobs', target.id, pack(job)) end
+  if job.state == QUEUED then place('queue:' .. job.queue, job.due + head, target.id) end
+end
+-- A submission whose answer got lost is sent again, and must not wait twice.
+local function join(target, i, head)
+  local name = 'joins:' .. target.id
+  counts.joined = counts.joined + 1
+  answer(i, 'j', target.id)
+  if target.joins[ids[i]] or redis.call('SISMEMBER', key(name), ids[i]) == 1 then return end
+  target.joins[ids[i]] = true
+  collect('SADD', name, ids[i])
+  local print, keep, waiters = struct.unpack(SHARE, target.share)
+  target.share = struct.pack(SHARE, print, keep, waiters + 1)
+  put('shared', target.id, target.share)
+  raise(target, head)
+  tell('j', target.id, ARGV[FIXED + #ids + i])
+end
+
+local function own_key(idempotency, id)
+  if not idempotency then return end
+  taken_now[idempotency] = id
+  put('keys', idempotency, id)
+  local target = targets[id]
+  if target then
+    target.keys = (target.keys or redis.call('HGET', key('key_of'), id) or '') .. idempotency
+    put('key_of', id, target.keys)
+  else
+    put('key_of', id, idempotency)
+  end
+end
+
+local function hit(source, i, id, fixed, head, queue)
+  local job = source.job
+  put('specs', id, struct.pack('<I6', now) .. fixed)
+  put('jobs', id, pack({ state = SUCCEEDED, flags = CACHED, attempt = 0, losses = 0, crashes = 0, handbacks = 0, head = head,
+    due = now, token = 0, started = now, finished = now, queue = queue, worker = job.worker }))
+  if source.result then put('results', id, source.result) end
+  counts.hits, counts.saved = counts.hits + 1, counts.saved + math.max(0, job.finished - job.started)
+  count(SUCCEEDED, queue, 1)
+  done(id, SUCCEEDED)
+  tell('k', id, '{"cached":true}')
+  note_id(id)
+  answer(i, 'h', id)
+end
+
+local lines = {}
+local function line_of(queue)
+  if not lines[queue] then
+    local waiting = redis.call('HMGET', key('depths'), QUEUED .. queue, SCHEDULED .. queue)
+    lines[queue] = { depth = (waiting[1] or 0) + (waiting[2] or 0),
+      limit = tonumber(redis.call('HGET', key('shelf:depths'), queue) or usual_limit) }
+  end
+  return lines[queue]
+end
+local function refuse(i, queue, line)
+  if not line.place then
+    full[#full + 1] = { line.depth, line.limit, drains(queue) }
+    line.place = #full
+  end
+  refused[#refused + 1] = line.place
+  answer(i, 'x', NO_KEY)
+end
+
+local function accept(id, fixed, head, queue, delay, asks)
+  local spec = struct.pack('<I6', now) .. fixed
+  put('specs', id, spec)
+  local job
+  if delay == 0 then
+    enqueue(queue, now + head, id)
+    count(QUEUED, queue, 1)
+    tell('q', id, '')
+  else
+    job = { state = SCHEDULED, flags = 0, attempt = 0, losses = 0, crashes = 0, handbacks = 0, head = head,
+      due = now + delay, token = 0, started = 0, finished = 0, queue = queue, worker = '' }
+    put('jobs', id, pack(job))
+    schedule(queue, now + delay, id)
+    count(SCHEDULED, queue, 1)
+    tell('s', id, '')
+  end
+  note_id(id)
+  if not asks then return end
+  local share = struct.pack(SHARE, asks.print, asks.keep, 1)
+  put('shared', id, share)
+  put('flights', asks.print, id)
+  flights[asks.print] = id
+  targets[id] = { id = id, spec = spec, share = share, job = job or untouched(spec), recorded = job and true, joins = {} }
+  if asks.looks then counts.misses = counts.misses + 1 end
+end
+
 for i, id in ipairs(ids) do
   local idempotency = keys[i]
   if idempotency == NO_KEY then idempotency = nil end
   local taken = idempotency and (owners[i] or taken_now[idempotency])
   if not taken and (known[i] or fresh[id]) then taken = id end
   if taken then
-    positions[#positions + 1] = i
-    repeated[#repeated + 1] = taken
+    answer(i, 'r', taken)
   else
-    fresh[id] = true
-    local fixed, delay = ARGV[OWN + 2 + i], 0
+    local fixed, delay = ARGV[FIXED + i], 0
     local head, length, at = struct.unpack('<I3B', fixed)
     local queue = queue_at(fixed, at, length)
     if delays ~= '' then delay = struct.unpack('<I8', delays, i * 8 - 7) end
-    put('specs', id, struct.pack('<I6', now) .. fixed)
-    if idempotency then
-      taken_now[idempotency] = id
-      put('keys', idempotency, id)
-      put('key_of', id, idempotency)
-    end
-    if delay == 0 then
-      enqueue(queue, now + head, id)
-      count(QUEUED, queue, 1)
-      tell('q', id, '')
+    local asks, line = question(i), line_of(queue)
+    local source = asks and asks.looks and source_of(asks.print)
+    local target = not source and asks and asks.looks and joinable(asks.print, delay)
+    if source then
+      hit(source, i, id, fixed, head, queue)
+      own_key(idempotency, id)
+    elseif target then
+      join(target, i, head)
+      own_key(idempotency, target.id)
+    elseif line.depth >= line.limit and string.sub(exempt, i, i) ~= '1' then
+      refuse(i, queue, line)
     else
-      put('jobs', id, pack({ state = SCHEDULED, flags = 0, attempt = 0, losses = 0, crashes = 0, handbacks = 0, head = head,
-        due = now + delay, token = 0, started = 0, finished = 0, queue = queue, worker = '' }))
-      schedule(queue, now + delay, id)
-      count(SCHEDULED, queue, 1)
-      tell('s', id, '')
+      accept(id, fixed, head, queue, delay, asks)
+      own_key(idempotency, id)
+      line.depth = line.depth + 1
     end
-    local span = string.sub(id, 1, 5)
-    spans[span] = true
-    collect('RPUSH', 'ids:' .. span, id)
   end
 end
 for span in pairs(spans) do place('spans', 0, span) end
 finish()
-return { clock, now, positions, table.concat(repeated), read(repeated, true) }
+for name, change in pairs(counts) do
+  if change > 0 then redis.call('HINCRBY', key('cache'), name, change) end
+end
+return { clock, now, positions, table.concat(kinds), table.concat(answered), read(answered, true), refused, full }

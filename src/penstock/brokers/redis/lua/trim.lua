@@ -61,5 +61,13 @@ local function trim_events(most)
   return gone
 end
 
+-- What can be given to nobody any more; it is little, and not counted.
+local function trim_answers()
+  local stale = redis.call('ZRANGEBYSCORE', key('stale'), '-inf', now, 'LIMIT', 0, 1000)
+  each('HDEL', 'answers', stale)
+  each('ZREM', 'stale', stale)
+end
+
 local jobs = trim_jobs()
+trim_answers()
 return { clock, jobs + trim_events(limit - jobs) }
