@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     recycle_memory: Size = Field(default=2**30, description="a child resting above this is replaced")
     keep_results: Duration = Field(default=7 * 86_400_000, description="how long ended jobs are kept")
     keep_events: Duration = Field(default=86_400_000, description="how long the event feed goes back")
+    max_depth: int = Field(
+        default=100_000, ge=0, description="jobs that may wait in a queue which has no limit of its own"
+    )
     max_body: Size = Field(default=8 * 2**20, ge=1024, description="largest request body")
     linger: Duration = Field(
         default=1_000, description="how long a stopping API goes on serving, with /healthz red"

@@ -101,18 +101,18 @@ async def test_the_age_is_that_of_the_head_of_the_line(broker: Broker, clock: Ma
     assert queue_stats(stats).oldest_age_ms == 3_000
     assert queue_stats(stats, "another").oldest_age_ms == 2_000
     await claim(broker)
-    assert queue_stats(await broker.stats()) == QueueStats(name="default", running=1)
+    assert queue_stats(await broker.stats()) == QueueStats(name="default", running=1, max_depth=100_000)
 
 
 async def test_a_scheduled_job_has_no_age_before_it_is_due(broker: Broker, clock: ManualClock) -> None:
     await submit_one(broker, delay_ms=5_000)
     clock.advance(4_000)
-    assert queue_stats(await broker.stats()) == QueueStats(name="default", scheduled=1)
+    assert queue_stats(await broker.stats()) == QueueStats(name="default", scheduled=1, max_depth=100_000)
 
 
 async def test_a_paused_queue_is_shown_even_when_it_is_empty(broker: Broker) -> None:
     await broker.pause("q")
-    assert (await broker.stats()).queues == (QueueStats(name="q", paused=True),)
+    assert (await broker.stats()).queues == (QueueStats(name="q", paused=True, max_depth=100_000),)
     await broker.resume("q")
     assert not queue_stats(await broker.stats(), "q").paused
 

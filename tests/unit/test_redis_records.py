@@ -115,7 +115,7 @@ def test_the_stamp_tells_the_script_the_place_in_line_and_the_queue(spec):
 
 @given(spec=specs)
 def test_an_idempotency_key_is_sixteen_bytes_and_none_is_none(spec):
-    *_, digest = pack_job(spec)
+    digest = pack_job(spec)[3]
     assert len(digest) == (0 if spec.idempotency_key is None else 16)
 
 
@@ -142,10 +142,10 @@ def test_what_is_no_id_stands_for_no_job(wrong):
 
 def test_lists_that_say_nothing_are_left_out():
     plain = [pack_job(JobSpec(id=new_id(), task="t")) for _ in range(3)]
-    _, delays, keys, *fixed = pack_jobs(plain)
-    assert (delays, keys, len(fixed)) == (b"", b"", 3)
+    _, delays, keys, _, always, asked, *fixed = pack_jobs(plain, 10)
+    assert (delays, keys, always, asked, len(fixed)) == (b"", b"", b"", b"", 3)
     late = pack_job(JobSpec(id=new_id(), task="t", delay_ms=5, idempotency_key="k"))
-    _, delays, keys, *_ = pack_jobs([*plain, late])
+    _, delays, keys, *_ = pack_jobs([*plain, late], 10)
     assert (len(delays), len(keys)) == (4 * 8, 4 * 16)
     assert keys[: 3 * 16] == bytes(48)
 

@@ -12,7 +12,7 @@ from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job
 from penstock.core.past import Attempt
 from penstock.core.submission import TaskView
-from penstock.ports import Admission, Event, QueueStats, Receipt, WorkerStats
+from penstock.ports import Admission, CacheStats, Event, QueueStats, Receipt, WorkerStats
 
 STATUS = {
     ErrorCode.INVALID_REQUEST: 400,
@@ -96,8 +96,10 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "losses": job.losses,
         "crashes": job.crashes,
         "cancel_requested": job.cancel_requested,
-        "cached": admission is Admission.CACHED,
+        "cached": job.cached,
         "joined": admission is Admission.JOINED,
+        "waiters": job.waiters,
+        "cache_key": spec.fingerprint if spec.cache_ms else None,
         "created_at": iso(job.created_at),
         "due_at": iso(job.due_at),
         "started_at": job.started_at and iso(job.started_at),
@@ -145,6 +147,7 @@ def task_view(task: AnyTask) -> TaskView:
         max_crashes=limits.max_crashes,
         timeout_s=None if limits.timeout_ms is None else limits.timeout_ms / 1000,
         cpu_s=None if limits.cpu_ms is None else limits.cpu_ms / 1000,
+        cache_s=task.cache_ms / 1000 if task.cache_ms else None,
         memory_bytes=limits.memory_bytes,
         params_schema=task.params_schema,
         result_schema=task.result_schema,
@@ -172,6 +175,21 @@ def queue_view(queue: QueueStats) -> dict[str, Any]:
         "running": queue.running,
         "oldest_age_s": queue.oldest_age_ms / 1000,
         "paused": queue.paused,
+        "max_depth": queue.max_depth,
+        "drain_per_s": round(queue.drain_per_s, 3),
+    }
+
+
+def cache_view(cache: CacheStats) -> dict[str, Any]:
+    """What the cache spared; the run time of the answers stands for the CPU time they cost."""
+    looked = cache.hits + cache.misses + cache.joined
+    return {
+        "entries": cache.entries,
+        "hits": cache.hits,
+        "misses": cache.misses,
+        "joined": cache.joined,
+        "hit_rate": round(cache.hits / looked, 4) if looked else 0.0,
+        "cpu_seconds_saved": cache.saved_ms / 1000,
     }
 
 

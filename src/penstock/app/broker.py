@@ -31,6 +31,7 @@ def make_broker(settings: Settings, registry: CollectorRegistry) -> Broker:
         timeout_s=settings.broker_timeout / 1000,
         keep_jobs_ms=settings.keep_results,
         keep_events_ms=settings.keep_events,
+        max_depth=settings.max_depth,
     )
     broker: Broker = adapter.connect(settings.broker_url, options, system_clock)
     return observed(broker, registry)

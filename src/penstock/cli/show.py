@@ -94,10 +94,16 @@ def _span(began: str | None, ended: str | None) -> str:
     return f"{took.total_seconds():.2f} s"
 
 
+def shared(job: JobView) -> str:
+    """A word for a job whose answer was known, or that was there before."""
+    return "cached" if job.cached else "joined" if job.joined else ""
+
+
 def job_line(job: JobView) -> None:
     """A job in one line."""
+    word = f"  [dim]{shared(job)}[/dim]" if shared(job) else ""
     error = f"  [red]{escape(job.error.code)}: {escape(job.error.message)}[/red]" if job.error else ""
-    console.print(f"{job.id}  {escape(job.task)}  {state(job)}  {duration(job)}{error}", soft_wrap=True)
+    console.print(f"{job.id}  {escape(job.task)}  {state(job)}  {duration(job)}{word}{error}", soft_wrap=True)
 
 
 def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> None:
@@ -106,7 +112,9 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         "task": escape(job.task),
         "state": state(job),
         "queue": f"{escape(job.queue)}, {job.priority} priority",
-        "attempt": f"{job.attempt} of {job.max_attempts}",
+        "attempt": None if job.cached else f"{job.attempt} of {job.max_attempts}",
+        "shared": shared(job) or (job.waiters > 1 and f"by {job.waiters} that wait for it"),
+        "cache key": job.cache_key,
         "lost": job.losses and f"{job.losses} times by a worker that vanished",
         "crashed": job.crashes and f"{job.crashes} times",
         "created": job.created_at,

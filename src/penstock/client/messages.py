@@ -51,9 +51,9 @@ def get(job_id: str, wait_s: float = 0.0) -> Call[JobView]:
     return Call("GET", _path("jobs", job_id), JobView.model_validate, _wait(wait_s), wait_s=wait_s)
 
 
-def cancel(job_id: str) -> Call[JobView]:
-    """Stop a job."""
-    return Call("DELETE", _path("jobs", job_id), JobView.model_validate)
+def cancel(job_id: str, *, force: bool = False) -> Call[JobView]:
+    """Stop a job; with ``force`` even if others wait for it."""
+    return Call("DELETE", _path("jobs", job_id), JobView.model_validate, {"force": True} if force else {})
 
 
 def retry(job_id: str, params: Mapping[str, Any] | None = None) -> Call[JobView]:
@@ -99,13 +99,28 @@ def task(name: str) -> Call[TaskView]:
 
 
 def report(path: str) -> Call[dict[str, Any]]:
-    """One of the plain reports: ``/stats``, ``/queues``, ``/workers``, ``/health``, ``/whoami``."""
+    """One of the plain reports: ``/stats``, ``/queues``, ``/workers``, ``/cache``, ``/health``…"""
     return Call("GET", path, dict)
 
 
 def switch_queue(name: str, *, paused: bool) -> Call[dict[str, Any]]:
     """Pause or resume a queue."""
     return Call("POST", _path("queues", name, "pause" if paused else "resume"), dict)
+
+
+def limit_queue(name: str, max_depth: int | None) -> Call[dict[str, Any]]:
+    """Let at most so many jobs wait in a queue."""
+    return Call("PUT", _path("queues", name), dict, body=_encode({"max_depth": max_depth}))
+
+
+def forget_answer(key: str) -> Call[dict[str, Any]]:
+    """Forget the answer that is kept under a job's ``cache_key``."""
+    return Call("DELETE", _path("cache", key), dict)
+
+
+def forget_all_answers() -> Call[dict[str, Any]]:
+    """Forget every answer."""
+    return Call("POST", "/cache/clear-all", dict)
 
 
 def read(call: Call[Answer], status: int, content: bytes, retry_after: str | None = None) -> Answer:

@@ -78,9 +78,9 @@ class Client:
             if job.final or _over(deadline):
                 return job
 
-    def cancel(self, job_id: str) -> JobView:
-        """Stop a job."""
-        return self.send(messages.cancel(job_id))
+    def cancel(self, job_id: str, *, force: bool = False) -> JobView:
+        """Stop a job; with ``force`` even if others wait for it."""
+        return self.send(messages.cancel(job_id, force=force))
 
     def retry(self, job_id: str, params: Mapping[str, Any] | None = None) -> JobView:
         """Queue a failed or cancelled job anew; with ``params``, a new job like it with these parameters."""
@@ -95,7 +95,7 @@ class Client:
         return self.send(messages.tasks())
 
     def stats(self) -> dict[str, Any]:
-        """Jobs by state, queues, workers."""
+        """Jobs by state, queues, workers, cache."""
         return self.send(messages.report("/stats"))
 
 
@@ -162,9 +162,9 @@ class AsyncClient:
             if job.final or _over(deadline):
                 return job
 
-    async def cancel(self, job_id: str) -> JobView:
+    async def cancel(self, job_id: str, *, force: bool = False) -> JobView:
         """See `Client.cancel`."""
-        return await self.send(messages.cancel(job_id))
+        return await self.send(messages.cancel(job_id, force=force))
 
     async def retry(self, job_id: str, params: Mapping[str, Any] | None = None) -> JobView:
         """See `Client.retry`."""

@@ -1,6 +1,6 @@
 """What a client sends to have a job done, and what it gets to see of it."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +26,10 @@ class SubmitOptions(BaseModel):
     )
     max_attempts: int | None = Field(default=None, ge=1, le=100, description="attempts before it fails")
     client: str | None = Field(default=None, max_length=200, description="who asks; scopes idempotency keys")
+    cache: Literal["use", "refresh", "bypass"] = Field(
+        default="use",
+        description="if the task's answers are kept: use one, refresh it with a new one, or bypass the cache",
+    )
 
 
 class Submission(SubmitOptions):
@@ -79,6 +83,8 @@ class JobView(BaseModel):
     ``initiated_by``, ``handled_by`` and ``checked_by`` are the nodes that took the job, run it, and
     answered this question. ``losses`` counts workers that vanished while running the job; those
     attempts are not charged. ``crashes`` counts attempts that ended their process; see ``max_crashes``.
+    ``cached``: it never ran, as its answer was known. ``joined``, only told to whoever submits: it was there
+    before and is shared by ``waiters`` that have not left. ``cache_key`` is what its answer is kept under.
     """
 
     id: str
@@ -97,6 +103,8 @@ class JobView(BaseModel):
     cancel_requested: bool = False
     cached: bool = False
     joined: bool = False
+    waiters: int = 1
+    cache_key: str | None = None
     created_at: str
     due_at: str
     started_at: str | None = None
@@ -127,6 +135,7 @@ class TaskView(BaseModel):
     max_crashes: int = 3
     timeout_s: float | None
     cpu_s: float | None = None
+    cache_s: float | None = None
     memory_bytes: int | None
     params_schema: dict[str, Any]
     result_schema: dict[str, Any]

@@ -10,11 +10,13 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic_core import to_jsonable_python
 
+from penstock.core.composed import composed
 from penstock.core.errors import PenstockError, field_error
 from penstock.core.fingerprint import canonical, encode_sorted, non_finite
 from penstock.core.job import Limits, Priority
 from penstock.core.plain import LONGEST_SURE, plain_validator
 from penstock.core.progress import DoNotRetry, Progress
+from penstock.core.sharing import DEFAULT_MS
 from penstock.core.units import milliseconds, size
 
 Params = ParamSpec("Params")
@@ -39,6 +41,8 @@ class Task(Generic[Params, Result]):
         queue: str,
         priority: Priority,
         example: Mapping[str, Any] | None,
+        cache_ms: int = 0,
+        data_version: str | Callable[[], str] = "",
     ) -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(
@@ -51,6 +55,8 @@ class Task(Generic[Params, Result]):
         self.limits = limits
         self.queue = queue
         self.priority = priority
+        self.cache_ms = cache_ms
+        self._data_version = data_version
         self.description = inspect.cleandoc(function.__doc__ or "")
         self.example = MappingProxyType(dict(example or {}))
         self._shape = _Shape.of(function, name)
@@ -72,11 +78,18 @@ class Task(Generic[Params, Result]):
         """JSON Schema of the result."""
         return self._result.json_schema(mode="serialization")
 
+    def data_version(self) -> str:
+        """Which data the answer depends on besides the parameters, as they are now."""
+        return self._data_version if isinstance(self._data_version, str) else self._data_version()
+
     def parse(self, params: Any) -> bytes:
         """Canonical JSON of validated parameters with every default filled in.
 
+        Of a task whose answers are kept, text is in composed Unicode form, see `core.composed`.
         Raises VALIDATION_ERROR that names each field, as ``params.field``.
         """
+        if self.cache_ms:
+            params = composed(params)
         try:
             # Of any other input, such as an instance of the model, nothing is known beforehand.
             if self._validate_plain is not None and type(params) is dict:
@@ -153,6 +166,8 @@ def task(
     queue: str = "default",
     priority: str = "medium",
     example: Mapping[str, Any] | None = None,
+    cache: str | float | bool | None = None,
+    data_version: str | Callable[[], str] = "",
 ) -> Callable[[Callable[Params, Result]], Task[Params, Result]]: ...
 
 
@@ -174,6 +189,8 @@ def task(
     queue: str = "default",
     priority: str = "medium",
     example: Mapping[str, Any] | None = None,
+    cache: str | float | bool | None = None,
+    data_version: str | Callable[[], str] = "",
 ) -> Task[Params, Result] | Callable[[Callable[Params, Result]], Task[Params, Result]]:
     """Make a typed function known to Penstock.
 
@@ -190,6 +207,9 @@ def task(
     - ``crashes``: attempts that may end their process (segfault, out of memory, killed at a limit) before
       the job is quarantined, whatever retries are left; at most all attempts, 3 by default.
     - ``version``: change it when the same parameters should no longer give the same answer.
+    - ``cache``: how long an answer is given to others that ask the same, True for twelve hours; see the guide
+      on caching. Leave it out for a function that does more than answer. ``data_version``: what besides
+      the parameters the answer depends on, as a text or as a function that is quick to tell it.
 
     Durations are seconds or ``"10m"``. Raises ValueError or TypeError for a declaration that cannot work.
     """
@@ -209,6 +229,8 @@ def task(
         backoff_cap_ms=milliseconds(backoff_cap),
     )
 
+    cache_ms = _cache_ms(cache)
+
     def declare(declared: Callable[Params, Result]) -> Task[Params, Result]:
         return Task(
             declared,
@@ -218,9 +240,20 @@ def task(
             queue=queue,
             priority=Priority(priority),
             example=example,
+            cache_ms=cache_ms,
+            data_version=data_version,
         )
 
     return declare if function is None else declare(function)
+
+
+def _cache_ms(cache: str | float | bool | None) -> int:
+    if isinstance(cache, bool) or cache is None:
+        return DEFAULT_MS if cache else 0
+    kept = milliseconds(cache)
+    if kept < 1:
+        raise ValueError(f"cache must be longer than nothing, not {cache!r}; leave it out to keep no answers")
+    return kept
 
 
 class _Shape:

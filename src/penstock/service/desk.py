@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from penstock.core import drain
 from penstock.core.catalog import AnyTask, Catalog
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import fingerprint
@@ -16,7 +17,7 @@ from penstock.core.job import Job, JobSpec, Limits
 from penstock.core.lifecycle import RETRYABLE_STATES
 from penstock.core.past import Attempt
 from penstock.core.submission import Submission
-from penstock.ports import Admission, Broker, Event, JobQuery, Receipt, Stats
+from penstock.ports import DEPTHS, Admission, Broker, Event, Full, JobQuery, Receipt, Stats
 from penstock.service.dead import DeadLetters
 
 STREAM_WAIT_S = 15.0
@@ -97,12 +98,14 @@ class Desk:
             queue=submission.queue or task.queue,
             priority=submission.priority or task.priority,
             limits=_limits(task, submission),
-            fingerprint=fingerprint(task.name, task.version, params),
+            fingerprint=fingerprint(task.name, task.version, params, task.data_version()),
             delay_ms=round(submission.delay_s * 1000),
             idempotency_key=submission.idempotency_key,
             client=submission.client,
             initiated_by=self.node,
             request_id=request_id,
+            cache_ms=0 if submission.cache == "bypass" else task.cache_ms,
+            refresh=submission.cache == "refresh",
         )
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
@@ -135,9 +138,12 @@ class Desk:
         """Jobs that match, newest first, without their results."""
         return await self._broker.find(query)
 
-    async def cancel(self, job_id: str) -> Job:
-        """Stop a job; one that has ended stays as it is. Raises JOB_NOT_FOUND."""
-        return _found(job_id, (await self._broker.cancel([job_id]))[0])
+    async def cancel(self, job_id: str, *, force: bool = False) -> Job:
+        """Stop a job; one that has ended stays as it is. Raises JOB_NOT_FOUND.
+
+        One that others wait for, too, goes on for them, unless by ``force``.
+        """
+        return _found(job_id, (await self._broker.cancel([job_id], force=force))[0])
 
     async def retry(self, job_id: str) -> Job:
         """Queue a failed or cancelled job anew. Raises JOB_NOT_FOUND or CONFLICT."""
@@ -151,7 +157,12 @@ class Desk:
         """
         old = (await self._retryable(job_id)).spec
         again = Submission(
-            task=old.task, params=dict(params), queue=old.queue, priority=old.priority, client=old.client
+            task=old.task,
+            params=dict(params),
+            queue=old.queue,
+            priority=old.priority,
+            client=old.client,
+            cache="refresh",  # another job's answer would have another parent
         )
         spec = replace(self._spec(again, request_id, new_id()), parent_id=job_id)
         return _found(spec.id, (await self._submit(spec)).job)
@@ -175,6 +186,15 @@ class Desk:
     async def resume(self, queue: str) -> None:
         """Give out jobs of a queue again."""
         await self._broker.resume(queue)
+
+    async def limit_depth(self, queue: str, max_depth: int | None) -> None:
+        """Let at most so many jobs wait in a queue; None for as many as in any other."""
+        body = None if max_depth is None else str(max_depth).encode()
+        await self._broker.put(DEPTHS, queue, body)
+
+    async def forget_answers(self, keys: Sequence[str] | None = None) -> int:
+        """Give out no answer under these keys, or none at all, that is known by now; how many were."""
+        return await self._broker.forget_answers(keys)
 
     async def stats(self) -> Stats:
         """Depths, ages and workers."""
@@ -249,9 +269,15 @@ def _answer(receipt: Receipt, spec: JobSpec) -> Receipt | PenstockError:
         details = {"job_id": receipt.job.id if receipt.job else None}
         return PenstockError(ErrorCode.CONFLICT, message, details)
     if receipt.admission is Admission.REFUSED:
-        message = f"queue {spec.queue!r} is full"
-        return PenstockError(ErrorCode.QUEUE_FULL, message, {"queue": spec.queue}, retry_after_s=1.0)
+        return _queue_full(spec.queue, receipt.full or Full(depth=0, limit=0))
     return receipt
+
+
+def _queue_full(queue: str, full: Full) -> PenstockError:
+    message = f"queue {queue!r} is full: {full.depth} jobs wait, of at most {full.limit}"
+    details = {"queue": queue, "depth": full.depth, "limit": full.limit}
+    wait_s = drain.retry_after_s(full.depth, full.limit, full.drain_per_s)
+    return PenstockError(ErrorCode.QUEUE_FULL, message, details, retry_after_s=wait_s)
 
 
 def _found(job_id: str, job: Job | None) -> Job:

@@ -19,6 +19,7 @@ MAX_BATCH = 10_000
 
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="seconds to wait for the job to end")]
 JobId = Annotated[str, Path(description="the job's id", max_length=100)]
+Force = Annotated[bool, Query(description="stop it even if others wait for it")]
 IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=200, description="same as idempotency_key in the body")
 ]
@@ -92,9 +93,12 @@ def router(office: Office) -> APIRouter:
         return answer(job_view(await desk.get(job_id, wait), node))
 
     @routes.delete("/jobs/{job_id}", response_model=JobView)
-    async def cancel(job_id: JobId) -> Response:
-        """Cancel: a waiting job ends at once, a running one within seconds, an ended one stays."""
-        return answer(job_view(await desk.cancel(job_id), node))
+    async def cancel(job_id: JobId, force: Force = False) -> Response:
+        """Cancel: a waiting job ends at once, a running one within seconds, an ended one stays.
+
+        A job that several wait for goes on for the others; with ``force`` it ends for all of them.
+        """
+        return answer(job_view(await desk.cancel(job_id, force=force), node))
 
     @routes.get("/jobs/{job_id}/attempts", response_model=AttemptList)
     async def attempts(job_id: JobId) -> Response:

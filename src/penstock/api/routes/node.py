@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
+from penstock.api.gauges import CacheCollector
 from penstock.api.office import Office
 from penstock.api.routing import make_router
 from penstock.api.wire import answer, queue_view
@@ -70,7 +71,7 @@ def router(office: Office) -> APIRouter:
         try:
             gauges.show(await desk.stats())
         except PenstockError:
-            gauges.broker_up.set(0)
+            gauges.down()
         return Response(generate_latest(office.registry), media_type=CONTENT_TYPE_LATEST)
 
     return routes
@@ -101,14 +102,26 @@ class _Gauges:
             registry=registry,
         )
         self._workers = Gauge("penstock_workers", "Live workers.", registry=registry)
+        self._limits = Gauge("penstock_queue_max_depth", "Jobs that may wait.", ["queue"], registry=registry)
+        self._drain = Gauge(
+            "penstock_queue_drain_per_second", "Jobs that ended lately.", ["queue"], registry=registry
+        )
+        self._cache = CacheCollector(registry)
         self._slots = Gauge("penstock_slots", "Slots of live workers.", ["use"], registry=registry)
+
+    def down(self) -> None:
+        self.broker_up.set(0)
+        self._cache.show(None)
 
     def show(self, stats: Stats) -> None:
         self.broker_up.set(1)
+        self._cache.show(stats.cache)
         for queue in stats.queues:
             for state in ("scheduled", "queued", "running"):
                 self._jobs.labels(queue.name, state).set(getattr(queue, state))
             self._age.labels(queue.name).set(queue.oldest_age_ms / 1000)
+            self._limits.labels(queue.name).set(queue.max_depth or 0)
+            self._drain.labels(queue.name).set(queue.drain_per_s)
         live = [worker.info for worker in stats.workers if worker.live]
         self._workers.set(len(live))
         self._slots.labels("all").set(sum(worker.slots for worker in live))

@@ -2,13 +2,24 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Body, Path, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.api.office import Office
 from penstock.api.routing import make_router
-from penstock.api.wire import answer, queue_view, worker_view
+from penstock.api.wire import answer, cache_view, queue_view, worker_view
 
 QueueName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.\-]{1,100}$", description="the queue's name")]
+
+
+class QueueSettings(BaseModel):
+    """What is set for a queue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_depth: int | None = Field(
+        ge=0, le=2**53 - 1, description="jobs that may wait in it; null for as many as in any other queue"
+    )
 
 
 def router(office: Office) -> APIRouter:
@@ -33,6 +44,12 @@ def router(office: Office) -> APIRouter:
         await desk.resume(name)
         return {"name": name, "paused": False}
 
+    @routes.put("/queues/{name}")
+    async def limit(name: QueueName, settings: Annotated[QueueSettings, Body()]) -> dict[str, Any]:
+        """Set how many jobs may be queued or scheduled in this queue before it counts as full."""
+        await desk.limit_depth(name, settings.max_depth)
+        return {"name": name, "max_depth": settings.max_depth}
+
     @routes.get("/workers")
     async def workers() -> Response:
         """Every worker with a lease, or with jobs that nobody has taken over yet."""
@@ -40,13 +57,14 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/stats")
     async def stats() -> Response:
-        """Jobs by state, queues and workers in one answer."""
+        """Jobs by state, queues, workers and what the cache spared, in one answer."""
         found = await desk.stats()
         return answer(
             {
                 "states": found.states,
                 "queues": [queue_view(queue) for queue in found.queues],
                 "workers": [worker_view(worker) for worker in found.workers],
+                "cache": cache_view(found.cache),
             }
         )
 

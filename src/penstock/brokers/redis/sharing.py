@@ -16,6 +16,8 @@ _ASKED = Struct("<32s6sB")
 _SHARE = Struct("<32s6sI")
 _json = msgspec.json.Encoder().encode
 
+_LONGEST_MS = 2**46  # so that the time at which an answer goes has six bytes as well
+
 NOTHING_ASKED = bytes(_ASKED.size)
 """Stands for a job that does not share."""
 
@@ -32,7 +34,8 @@ def pack_asked(spec: JobSpec) -> tuple[bytes, bytes]:
     if not spec.cache_ms:
         return b"", b""
     how = 1 if sharing.looks(spec) else 2
-    asked = _ASKED.pack(print_of(spec.fingerprint), spec.cache_ms.to_bytes(6, "little"), how)
+    keep = min(spec.cache_ms, _LONGEST_MS).to_bytes(6, "little")
+    asked = _ASKED.pack(print_of(spec.fingerprint), keep, how)
     return asked, _json(sharing.join_story(spec))
 
 

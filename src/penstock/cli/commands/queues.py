@@ -1,4 +1,4 @@
-"""``penstock queues``: depths, and the switch."""
+"""``penstock queues``: depths, limits, and the switch."""
 
 from typing import Annotated
 
@@ -8,20 +8,27 @@ from rich.text import Text
 from penstock.cli import show
 from penstock.cli.run import Json, Url, with_client
 from penstock.client import AsyncClient, messages
+from penstock.core.errors import ErrorCode, PenstockError
+
+Name = Annotated[str, typer.Argument(help="The queue's name.")]
+Jobs = Annotated[str, typer.Argument(help='How many jobs, or "default".')]
 
 
 def command() -> typer.Typer:
     """Queues."""
     app = typer.Typer(add_completion=False)
 
-    @app.command()
+    @app.callback(invoke_without_command=True)
     def queues(
+        context: typer.Context,
         pause: Annotated[str | None, typer.Option(help="Give out no more jobs of this queue.")] = None,
         resume: Annotated[str | None, typer.Option(help="Give out jobs of this queue again.")] = None,
         url: Url = None,
         as_json: Json = False,
     ) -> None:
         """List queues with their depths; pause or resume one."""
+        if context.invoked_subcommand is not None:
+            return
 
         async def action(client: AsyncClient) -> None:
             for name, paused in ((pause, True), (resume, False)):
@@ -31,13 +38,15 @@ def command() -> typer.Typer:
             if as_json:
                 show.as_json(found)
                 return
-            columns = ("queue", "queued", "running", "scheduled", "head waits", "")
+            columns = ("queue", "queued", "running", "scheduled", "limit", "ended/s", "head waits", "")
             rows = (
                 (
                     q["name"],
                     q["queued"],
                     q["running"],
                     q["scheduled"],
+                    q["max_depth"],
+                    f"{q['drain_per_s']:.1f}",
                     f"{q['oldest_age_s']:.1f} s",
                     _paused(q),
                 )
@@ -47,7 +56,27 @@ def command() -> typer.Typer:
 
         with_client(url, action, as_json=as_json)
 
+    @app.command()
+    def limit(name: Name, jobs: Jobs, url: Url = None, as_json: Json = False) -> None:
+        """Let at most so many jobs wait in a queue; more are refused. "default": as in any other queue."""
+
+        async def action(client: AsyncClient) -> None:
+            answer = await client.send(messages.limit_queue(name, _limit(jobs)))
+            if as_json:
+                show.as_json(answer)
+
+        with_client(url, action, as_json=as_json)
+
     return app
+
+
+def _limit(jobs: str) -> int | None:
+    if jobs == "default":
+        return None
+    if not jobs.isdecimal():
+        message = f'write a number of jobs, or "default", not {jobs!r}'
+        raise PenstockError(ErrorCode.INVALID_REQUEST, message)
+    return int(jobs)
 
 
 def _paused(queue: dict[str, object]) -> Text:

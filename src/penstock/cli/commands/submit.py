@@ -27,6 +27,10 @@ Queue = Annotated[str | None, typer.Option("--queue", help="Queue to stand in.")
 Delay = Annotated[float | None, typer.Option("--delay", help="Seconds before it is due.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds one attempt may take.")]
 MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", help="Attempts before it fails.")]
+Cache = Annotated[
+    str | None,
+    typer.Option("--cache", help="use, refresh or bypass; use by default, bypass with --count above 1."),
+]
 Key = Annotated[str | None, typer.Option("--key", help="Idempotency key: the same key gives the same job.")]
 
 
@@ -104,6 +108,7 @@ def _task_command(task: TaskView, url: str | None) -> Any:
         timeout_s: Timeout = None,
         max_attempts: MaxAttempts = None,
         idempotency_key: Key = None,
+        cache: Cache = None,
         as_json: Json = False,
     ) -> None:
         options = {
@@ -113,6 +118,8 @@ def _task_command(task: TaskView, url: str | None) -> Any:
             "timeout_s": timeout_s,
             "max_attempts": max_attempts,
             "idempotency_key": idempotency_key,
+            # Whoever asks for several runs of the same does not want one answer several times.
+            "cache": cache or ("bypass" if count > 1 else None),
         }
         given = {name: value for name, value in options.items() if value is not None}
 

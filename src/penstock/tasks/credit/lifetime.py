@@ -75,7 +75,7 @@ _EXAMPLE = {
 }
 
 
-@task(example=_EXAMPLE)
+@task(cache=True, example=_EXAMPLE)
 def lifetime_ecl(loan: Loan) -> LifetimeLoss:
     """Lifetime expected credit loss of one loan: ECL = Σ EAD_t · PD_t · LGD · DF_t over its months t.
 

@@ -82,7 +82,7 @@ class CreditLosses(BaseModel):
     elapsed_s: float = Field(description="Wall-clock time of the simulation, in seconds.")
 
 
-@task(example={"load": 100_000, "repeats": 20, "macro": {"unemployment": 6.5}})
+@task(cache=True, example={"load": 100_000, "repeats": 20, "macro": {"unemployment": 6.5}})
 def credit_loss(portfolio: Portfolio, progress: Progress) -> CreditLosses:
     """Expected credit loss of a loan portfolio by Monte Carlo simulation.
 
