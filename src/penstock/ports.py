@@ -11,9 +11,11 @@ from typing import Any, Protocol
 import msgspec
 
 from penstock.core.attempt import FromChild, Run
+from penstock.core.drain import Full
 from penstock.core.job import Job, JobProgress, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
+from penstock.core.sharing import CacheStats
 
 
 class Admission(StrEnum):
@@ -36,18 +38,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     admission: Admission
     job: Job | None
-    full: "Full | None" = None
-
-
-class Full(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a submission was refused: so many jobs wait in its queue, of so many that may.
-
-    ``drain_per_s`` is how many of its jobs have ended per second lately.
-    """
-
-    depth: int
-    limit: int
-    drain_per_s: float = 0.0
+    full: Full | None = None
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,20 +116,6 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     max_depth: int | None = None
     drain_per_s: float = 0.0
-
-
-class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
-    """How much was spared by answers that were known. ``entries`` can be given now.
-
-    Of the submissions that looked, ``hits`` found an answer, ``joined`` a job in flight, ``misses`` neither.
-    ``saved_ms`` sums up over all hits how long the job that found the answer had run.
-    """
-
-    entries: int = 0
-    hits: int = 0
-    misses: int = 0
-    joined: int = 0
-    saved_ms: int = 0
 
 
 class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):

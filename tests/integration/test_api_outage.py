@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from penstock.core.drain import Full
 from penstock.ports import Admission, Receipt
 
 TIMEOUT_S = 0.3
@@ -104,10 +105,12 @@ async def test_node_is_not_ready_but_alive(house, path, outage):
 @pytest.mark.parametrize("way", ["/jobs", "/tasks/noop/jobs"])
 async def test_full_queue_is_told_with_a_time_to_come_back(house, monkeypatch, way):
     async def full(_, specs):
-        return [Receipt(admission=Admission.REFUSED, job=None) for _ in specs]
+        why = Full(depth=7, limit=5)
+        return [Receipt(admission=Admission.REFUSED, job=None, full=why) for _ in specs]
 
     monkeypatch.setattr(type(house.broker), "submit", full)
+    told = {"queue": "default", "depth": 7, "limit": 5}
     answer = await house.ask("POST", way, {"task": "noop"} if way == "/jobs" else {})
     error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["details"]) == (503, "QUEUE_FULL", {"queue": "default"})
+    assert (answer.status_code, error["code"], error["details"]) == (503, "QUEUE_FULL", told)
     assert int(answer.headers["retry-after"]) >= 1

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from penstock.ports import CacheStats
+from penstock.core.sharing import CacheStats
 
 
 class CacheCollector:

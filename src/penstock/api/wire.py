@@ -11,8 +11,9 @@ from penstock.core.clock import iso
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job
 from penstock.core.past import Attempt
+from penstock.core.sharing import CacheStats
 from penstock.core.submission import TaskView
-from penstock.ports import Admission, CacheStats, Event, QueueStats, Receipt, WorkerStats
+from penstock.ports import Admission, Event, QueueStats, Receipt, WorkerStats
 
 STATUS = {
     ErrorCode.INVALID_REQUEST: 400,

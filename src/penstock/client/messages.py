@@ -99,7 +99,7 @@ def task(name: str) -> Call[TaskView]:
 
 
 def report(path: str) -> Call[dict[str, Any]]:
-    """One of the plain reports: ``/stats``, ``/queues``, ``/workers``, ``/cache``, ``/health``…"""
+    """One of the plain reports: ``/stats``, ``/queues``, ``/workers``, ``/cache``, ``/health``, and so on."""
     return Call("GET", path, dict)
 
 

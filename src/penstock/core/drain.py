@@ -6,6 +6,8 @@ Brokers count the jobs of each queue that ended in slots of `SLOT_MS` and keep t
 import math
 from collections.abc import Sequence
 
+import msgspec
+
 SLOT_MS = 10_000
 SLOTS = 6
 
@@ -14,6 +16,17 @@ SHORTEST_S, LONGEST_S = 1, 60
 
 UNKNOWN_S = 5
 """What it is told when nothing has ended lately."""
+
+
+class Full(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a submission was refused: so many jobs wait in its queue, of so many that may.
+
+    ``drain_per_s`` is how many of its jobs have ended per second lately.
+    """
+
+    depth: int
+    limit: int
+    drain_per_s: float = 0.0
 
 
 def slots_at(now: int) -> list[int]:

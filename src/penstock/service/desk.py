@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from penstock.core import drain
 from penstock.core.catalog import AnyTask, Catalog
+from penstock.core.drain import Full
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import fingerprint
 from penstock.core.ids import new_id
@@ -17,7 +18,7 @@ from penstock.core.job import Job, JobSpec, Limits
 from penstock.core.lifecycle import RETRYABLE_STATES
 from penstock.core.past import Attempt
 from penstock.core.submission import Submission
-from penstock.ports import DEPTHS, Admission, Broker, Event, Full, JobQuery, Receipt, Stats
+from penstock.ports import DEPTHS, Admission, Broker, Event, JobQuery, Receipt, Stats
 from penstock.service.dead import DeadLetters
 
 STREAM_WAIT_S = 15.0

@@ -11,10 +11,12 @@ from functools import partial
 from msgspec.structs import replace
 
 from penstock.core import drain, lifecycle, sharing
+from penstock.core.drain import Full
 from penstock.core.job import Job, JobProgress, JobSpec, State
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt, attempts_of, ended, remember
-from penstock.ports import Admission, BrokerOptions, CacheStats, Full, Held, QueueStats, Receipt
+from penstock.core.sharing import CacheStats
+from penstock.ports import Admission, BrokerOptions, Held, QueueStats, Receipt
 
 
 class Model:

@@ -198,7 +198,7 @@ class RedisBroker:
 
     async def forget_answers(self, fingerprints: Sequence[str] | None = None) -> int:
         """See `Broker.forget_answers`."""
-        prints = () if fingerprints is None else (b"".join(map(print_of, fingerprints)),)
+        prints = () if fingerprints is None else (b"".join(map(print_of, dict.fromkeys(fingerprints))),)
         _, counted = await self._link.call("forget", *prints, confirmed=True)
         return int(counted)
 

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from penstock.core import drain, sharing
+from penstock.core.drain import Full
 from penstock.core.job import JobSpec
-from penstock.ports import CacheStats, Full
+from penstock.core.sharing import CacheStats
 
 _HEX = re.compile("[0-9a-f]{64}")
 _ASKED = Struct("<32s6sB")

@@ -12,7 +12,7 @@ from penstock.brokers.sqlite.rows import encode_spec, job_by_id
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import lifecycle, sharing
 from penstock.core.job import Job, JobSpec
-from penstock.ports import CacheStats
+from penstock.core.sharing import CacheStats
 
 
 def source(tx: Transaction, spec: JobSpec) -> Job | None:

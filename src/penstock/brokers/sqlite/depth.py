@@ -5,8 +5,9 @@ from collections import Counter
 
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import drain
+from penstock.core.drain import Full
 from penstock.core.job import State
-from penstock.ports import DEPTHS, Full
+from penstock.ports import DEPTHS
 
 Ended = Counter[str]
 """Jobs that ended, by queue."""

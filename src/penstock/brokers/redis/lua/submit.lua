@@ -8,7 +8,7 @@
 -- ARGV[9…] fixed parts, with the stamp but for the time; then, if some share, what the feed tells of each that joins
 -- Answer: clock, now, positions (from 1) of the jobs that were not kept as they came, of each how it was
 -- answered (r repeated, h cached, j joined, x refused), their ids, those jobs (see read), of each that was
--- refused its queue's place in the following list, and that: depth, limit and drains of each full queue.
+-- refused the place of the reason in the following list, and that: depth, limit and drains of a full queue.
 local ids, delays = ids_of(ARGV[OWN]), ARGV[OWN + 1]
 -- Keeping nothing asks whether a job could be kept: this writes nothing, but is refused like any write.
 if #ids == 0 then redis.call('SETRANGE', key('nothing'), 0, '') end
@@ -148,9 +148,10 @@ local function line_of(queue)
   return lines[queue]
 end
 local function refuse(i, queue, line)
-  if not line.place then
-    full[#full + 1] = { line.depth, line.limit, drains(queue) }
-    line.place = #full
+  if line.told ~= line.depth then -- parts may come in meanwhile
+    line.drains = line.drains or drains(queue)
+    full[#full + 1] = { line.depth, line.limit, line.drains }
+    line.told, line.place = line.depth, #full
   end
   refused[#refused + 1] = line.place
   answer(i, 'x', NO_KEY)

@@ -1,0 +1,15 @@
+"""A task whose answers are kept and that leaves a line each time it runs, so that runs can be counted."""
+
+import time
+from pathlib import Path
+
+from penstock import task
+
+
+@task(cache=True)
+def tally(n: int, ledger: str, seconds: float = 0.0) -> int:
+    """Add a line to ``ledger`` and give back the square."""
+    with Path(ledger).open("a") as lines:
+        lines.write(f"{n}\n")
+    time.sleep(seconds)
+    return n * n
