@@ -1,0 +1,156 @@
+"""The task ``european_option``: Monte Carlo price of a European option beside the Black-Scholes price."""
+
+import math
+from functools import partial
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from penstock.core.progress import Progress
+from penstock.core.task import task
+from penstock.tasks.finance import moments
+from penstock.tasks.finance.draws import Chunk, blocks, stream
+from penstock.tasks.finance.moments import Moments
+from penstock.tasks.finance.normal import cumulative, quantile
+from penstock.tasks.finance.simulation import Estimate, Plan, simulate
+
+_WITHIN_95: Final = quantile(0.975)
+
+
+class Option(BaseModel):
+    """A European option on an asset that pays no dividend, and how to simulate it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    spot_price: float = Field(ge=1e-6, le=1e9, description="Price of the asset now, in currency units.")
+    strike_price: float = Field(ge=1e-6, le=1e9, description="Strike price, in currency units.")
+    volatility: float = Field(
+        gt=0, le=3, description="Volatility of the asset's returns, as a fraction per year: 0.25 is 25 %."
+    )
+    risk_free_rate: float = Field(
+        ge=-0.5, le=1, description="Interest rate, continuously compounded, as a fraction per year."
+    )
+    time_to_maturity: float = Field(gt=0, le=50, description="Time until the option expires, in years.")
+    option_type: Literal["call", "put"] = Field("call", description="Right to buy (call) or to sell (put).")
+    simulations: int = Field(
+        100_000,
+        ge=1_000,
+        le=1_000_000_000,
+        description="Simulated final prices, a count; with a target error the most there may be.",
+    )
+    seed: int = Field(
+        0, ge=0, le=2**53 - 1, description="Whole number that fixes every draw: same seed, same result."
+    )
+    target_error: float | None = Field(
+        None,
+        gt=0,
+        description="Stop as soon as the standard error of the price is this small, in currency units; "
+        "looked at every 65 536 simulations.",
+    )
+
+    @property
+    def discount(self) -> float:
+        """Present value of one currency unit due at maturity."""
+        return math.exp(-self.risk_free_rate * self.time_to_maturity)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation σ√T of the logarithm of the final price."""
+        return self.volatility * math.sqrt(self.time_to_maturity)
+
+
+class OptionPrice(BaseModel):
+    """What the simulation found, and what the formula says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    option_price: float = Field(description="Mean discounted payoff, in currency units.")
+    standard_error: float = Field(description="Standard error of the price, in currency units.")
+    confidence_interval: tuple[float, float] = Field(
+        description="Lower and upper end of the 95 % confidence interval, in currency units."
+    )
+    closed_form: float = Field(description="Black-Scholes price, in currency units.")
+    simulations: int = Field(description="Final prices that were simulated, a count.")
+    stopped_early: bool = Field(description="Whether the target error was reached before all simulations.")
+
+
+_EXAMPLE = {
+    "spot_price": 100,
+    "strike_price": 105,
+    "volatility": 0.25,
+    "risk_free_rate": 0.05,
+    "time_to_maturity": 1,
+    "option_type": "call",
+}
+
+
+@task(example=_EXAMPLE)
+def european_option(option: Option, progress: Progress) -> OptionPrice:
+    """Price of a European option by Monte Carlo simulation, with the Black-Scholes price beside it.
+
+    Under the risk-neutral measure S_T = S·exp((r - σ²/2)·T + σ√T·z); the price is the mean payoff times
+    exp(-r·T) (Glasserman 2003, 1.1.2).
+    """
+    _, run = simulate(
+        Plan(option.simulations, option.target_error),
+        partial(draw_payoffs, option),
+        moments.combine,
+        partial(_estimate, option.discount),
+        progress,
+    )
+    price, error = run.estimate
+    margin = _WITHIN_95 * error
+    return OptionPrice(
+        option_price=price,
+        standard_error=error,
+        confidence_interval=(price - margin, price + margin),
+        closed_form=black_scholes(option),
+        simulations=run.simulations,
+        stopped_early=run.stopped_early,
+    )
+
+
+def draw_payoffs(option: Option, chunk: Chunk) -> Moments:
+    """Moments of one chunk's payoffs at maturity, in currency units. Memory is one block."""
+    numbers = stream(option.seed, chunk)
+    totals, squares = [], []
+    for size in blocks(chunk):
+        payoffs = _payoffs(option, numbers.standard_normal(size))
+        totals.append(float(payoffs.sum()))
+        squares.append(float(np.square(payoffs, out=payoffs).sum()))
+    return Moments(chunk.draws, moments.exact_sum((), totals), moments.exact_sum((), squares))
+
+
+def black_scholes(option: Option) -> float:
+    """Price in closed form (Black and Scholes 1973), in currency units.
+
+    Call S·N(d1) - K·exp(-rT)·N(d2), put K·exp(-rT)·N(-d2) - S·N(-d1), with d1 = (ln(S/K) + rT) / σ√T + σ√T/2
+    and d2 = d1 - σ√T.
+    """
+    sign = _sign(option)
+    carry = option.risk_free_rate * option.time_to_maturity
+    d1 = (math.log(option.spot_price / option.strike_price) + carry) / option.spread + option.spread / 2
+    owned = option.spot_price * cumulative(sign * d1)
+    owed = option.strike_price * option.discount * cumulative(sign * (d1 - option.spread))
+    return max(0.0, sign * (owned - owed))
+
+
+def _payoffs(option: Option, draws: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What the option pays for each standard normal draw; overwrites the draws."""
+    drift = (option.risk_free_rate - option.volatility**2 / 2) * option.time_to_maturity
+    draws *= option.spread
+    draws += drift
+    np.exp(draws, out=draws)
+    draws *= _sign(option) * option.spot_price
+    draws -= _sign(option) * option.strike_price
+    return np.maximum(draws, 0, out=draws)
+
+
+def _estimate(discount: float, whole: Moments) -> Estimate:
+    return moments.mean(whole, scale=discount)
+
+
+def _sign(option: Option) -> int:
+    return 1 if option.option_type == "call" else -1
