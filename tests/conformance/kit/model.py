@@ -6,6 +6,7 @@ answer or takes note of one that the rules leave open, such as which of several 
 
 from collections.abc import Callable, Iterable, Sequence
 
+from kit.model_after import Waits
 from msgspec.structs import replace
 
 from penstock.core import lifecycle
@@ -32,11 +33,14 @@ class Model:
         self.reports: list[tuple[str, str]] = []
         self._keys: dict[tuple[str, str] | None, str] = {}
         self._strays: set[int] = set()
+        self._waits = Waits(self.jobs)
         self._untold: set[tuple[str, str]] = set()
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Answer]:
         """The answers to a submission."""
-        return [self._submit(spec) for spec in specs]
+        answers = [self._submit(spec) for spec in specs]
+        self._waits.submitted([job.id for kind, job in answers if kind is Admission.ACCEPTED], self.now)
+        return [(kind, self.jobs[job.id]) for kind, job in answers]
 
     def _submit(self, spec: JobSpec) -> Answer:
         known = self.jobs.get(self._keys.get(_key(spec), spec.id))
@@ -86,7 +90,10 @@ class Model:
 
     def settle(self, settlements: Iterable[Settlement]) -> list[bool]:
         """Which of these must be accepted."""
-        return [self._settle(settled) for settled in settlements]
+        settled = list(settlements)
+        accepted = [self._settle(each) for each in settled]
+        self._waits.follow([each.job_id for each, ok in zip(settled, accepted, strict=True) if ok], self.now)
+        return accepted
 
     def _settle(self, settled: Settlement) -> bool:
         job = self.jobs.get(settled.job_id)
@@ -124,7 +131,11 @@ class Model:
 
     def cancel(self, job_ids: Iterable[str]) -> list[Job | None]:
         """The answers to a cancel."""
-        return [self._change(job_id, lifecycle.cancel) for job_id in job_ids]
+        chosen = list(job_ids)
+        for job_id in chosen:
+            self._change(job_id, lifecycle.cancel)
+        self._waits.follow(chosen, self.now)
+        return [self.jobs.get(job_id) for job_id in chosen]
 
     def retry(self, job_ids: Iterable[str]) -> list[Job | None]:
         """The answers to a retry."""

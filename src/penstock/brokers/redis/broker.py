@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import hiredis
+from msgspec.structs import replace
 
 from penstock.brokers.redis import listing
 from penstock.brokers.redis.figures import read_stats
@@ -72,12 +73,18 @@ class RedisBroker:
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """See `Broker.submit`."""
         now, known = await self._gather.add([pack_job(spec) for spec in specs])
-        return [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
+        receipts = [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
+        if any(spec.after for spec in specs):  # what became of them the script has found out
+            return await self._as_they_stand(receipts)
+        return receipts
+
+    async def _as_they_stand(self, receipts: list[Receipt]) -> list[Receipt]:
+        jobs = await self.get([receipt.job.id if receipt.job else "" for receipt in receipts])
+        return [replace(one, job=job or one.job) for one, job in zip(receipts, jobs, strict=True)]
 
     async def _submit(self, jobs: list[PackedJob]) -> tuple[int, Known]:
         answer, lost = await self._link.call_telling("submit", *pack_jobs(jobs), confirmed=True)
-        _, now, positions, ids, parts = answer
-        known = dict(zip(positions, read_jobs(id_texts(ids), parts), strict=True))
+        now, known = _read_submitted(answer)
         if lost:  # a job that is known by its own id was taken by the call whose answer got lost
             known = {n: job for n, job in known.items() if job and id_bytes(job.id) != jobs[n - 1][0]}
         return now, known
@@ -204,7 +211,31 @@ class RedisBroker:
         return {kept[at].decode(): kept[at + 1] for at in range(0, len(kept), 2)}
 
 
+    async def swap(  # noqa: PLR0917 - see `Broker.swap`
+        self,
+        shelf: str,
+        name: str,
+        old: bytes | None,
+        new: bytes | None,
+        specs: Sequence[JobSpec] = (),
+        not_before: int = 0,
+    ) -> list[Receipt] | None:
+        """See `Broker.swap`."""
+        jobs = pack_jobs([pack_job(spec) for spec in specs])
+        wanted = (shelf, name, not_before, old or b"", new or b"", *jobs)
+        answer = await self._link.call("swap", *wanted, confirmed=True)
+        if len(answer) == 1:
+            return None
+        now, known = _read_submitted(answer)
+        return [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs, 1)]
+
+
 _YES = ord("1")
+
+
+def _read_submitted(answer: list[Any]) -> tuple[int, Known]:
+    _, now, positions, ids, parts = answer
+    return now, dict(zip(positions, read_jobs(id_texts(ids), parts), strict=True))
 
 
 def _receipt(spec: JobSpec, now: int, known: Job | None) -> Receipt:

@@ -25,6 +25,7 @@
 --   keys      hash  idempotency key -> job id      key_of  hash, the other way round
 --   shelf:S   hash  name of a document -> the document
 --   depths    hash  state and queue -> number of jobs      paused  set of queues
+--   waits     hash  job that waits for others -> see WAIT      followers  hash  job -> those that wait for it
 --   events    stream  one entry per verb and kind of event      meta  hash
 
 local time = redis.call('TIME')
@@ -236,8 +237,12 @@ end
 
 local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), until_ms, worker) end
 
+-- What else the end of jobs brings about: functions without arguments, which may end further jobs.
+local effects = {}
+
 -- Writes all that was collected.
 local function finish()
+  for i = 1, #effects do effects[i]() end
   ring_if_sooner()
   post()
   if #ended > 0 then place('done', now, table.concat(ended)) end

@@ -1,8 +1,8 @@
 -- Keeps jobs.
 -- ARGV[3]  ids, 16 bytes each
--- ARGV[4]  delays in ms, 8 bytes each, or nothing if there are none
+-- ARGV[4]  delays in ms, 8 bytes each, or nothing if there are none; with AFTER added for a job that waits for others
 -- ARGV[5]  idempotency keys, 16 bytes each, all zero for none, or nothing if there are none
--- ARGV[6…] fixed parts, with the stamp but for the time
+-- ARGV[6…] fixed parts, with the stamp but for the time; behind that of a job that waits for others those, and TAIL
 -- Answer: clock, now, positions (from 1) of the jobs that were known before, their ids, those jobs (see read).
 local ids, delays = ids_of(ARGV[OWN]), ARGV[OWN + 1]
 -- Keeping nothing asks whether a job could be kept: this writes nothing, but is refused like any write.
@@ -12,6 +12,7 @@ local NO_KEY = string.rep('\0', 16)
 local known, owners = each('HMGET', 'specs', ids), each('HMGET', 'keys', keys)
 
 local fresh, taken_now, spans, positions, repeated = {}, {}, {}, {}, {}
+local followed = {}
 for i, id in ipairs(ids) do
   local idempotency = keys[i]
   if idempotency == NO_KEY then idempotency = nil end
@@ -22,17 +23,20 @@ for i, id in ipairs(ids) do
     repeated[#repeated + 1] = taken
   else
     fresh[id] = true
-    local fixed, delay = ARGV[OWN + 2 + i], 0
+    local fixed, delay, list, anyway = ARGV[OWN + 2 + i], 0
     local head, length, at = struct.unpack('<I3B', fixed)
     local queue = queue_at(fixed, at, length)
     if delays ~= '' then delay = struct.unpack('<I8', delays, i * 8 - 7) end
+    if delay >= AFTER then fixed, list, anyway = without_tail(fixed) end
     put('specs', id, struct.pack('<I6', now) .. fixed)
     if idempotency then
       taken_now[idempotency] = id
       put('keys', idempotency, id)
       put('key_of', id, idempotency)
     end
-    if delay == 0 then
+    if delay >= AFTER then
+      followed[#followed + 1] = follower(id, list, anyway, now + delay - AFTER, head, queue)
+    elseif delay == 0 then
       enqueue(queue, now + head, id)
       count(QUEUED, queue, 1)
       tell('q', id, '')
@@ -48,6 +52,7 @@ for i, id in ipairs(ids) do
     collect('RPUSH', 'ids:' .. span, id)
   end
 end
+if #followed > 0 then hold(followed, fresh) end
 for span in pairs(spans) do place('spans', 0, span) end
 finish()
 return { clock, now, positions, table.concat(repeated), read(repeated, true) }
