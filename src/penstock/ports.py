@@ -250,6 +250,10 @@ class Broker(Protocol):
         """
         ...
 
+    async def now(self) -> int:
+        """The present by the broker's clock, UTC milliseconds."""
+        ...
+
     async def stats(self) -> Stats:
         """Depths, ages and workers."""
         ...

@@ -2,13 +2,15 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from penstock.client import messages
+from penstock.client import gathering, messages
+from penstock.client.bar import progress_bar
+from penstock.client.gathering import Counts, Failures, Ready
 from penstock.client.messages import MAX_WAIT_S, Call
 from penstock.core.submission import JobView, Submission, TaskView
 
@@ -77,6 +79,41 @@ class Client:
             job = self.get(job_id, _turn(deadline))
             if job.final or _over(deadline):
                 return job
+
+    def map(
+        self,
+        task: str,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        ordered: bool = True,
+        progress: bool = True,
+        failures: Failures = "raise",
+        **options: Any,
+    ) -> Iterator[Any]:
+        """The results of one job for each of the inputs, in their order or as they come.
+
+        All are submitted in batches, and waited for with few requests. A job that does not succeed raises
+        `JobFailed` or, with ``failures="return"``, is given as one; the others go on in either case.
+        ``progress`` shows one bar for all on a terminal; ``options`` are the fields of `SubmitOptions`.
+        """
+        counts = Counts()
+        steps = gathering.steps(task, inputs, options, counts, ordered=ordered)
+        answer: Any = None
+        with progress_bar(task, counts, wanted=progress) as draw:
+            while (step := gathering.advance(steps, answer)) is not None:
+                answer = self.send(step) if isinstance(step, Call) else None
+                draw()
+                if isinstance(step, Ready):
+                    yield gathering.value_of(step.job, failures)
+
+    def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
+        """Submit jobs, each a mapping like `Submission`, of which each waits for the one before it."""
+        steps, answer = gathering.chain_of(submissions), None
+        jobs: list[JobView] = []
+        while (call := gathering.advance(steps, answer)) is not None:
+            answer = self.send(call)
+            jobs.append(answer)
+        return jobs
 
     def cancel(self, job_id: str) -> JobView:
         """Stop a job."""
@@ -161,6 +198,36 @@ class AsyncClient:
             job = await self.get(job_id, _turn(deadline))
             if job.final or _over(deadline):
                 return job
+
+    async def map(
+        self,
+        task: str,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        ordered: bool = True,
+        progress: bool = True,
+        failures: Failures = "raise",
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """See `Client.map`."""
+        counts = Counts()
+        steps = gathering.steps(task, inputs, options, counts, ordered=ordered)
+        answer: Any = None
+        with progress_bar(task, counts, wanted=progress) as draw:
+            while (step := gathering.advance(steps, answer)) is not None:
+                answer = await self.send(step) if isinstance(step, Call) else None
+                draw()
+                if isinstance(step, Ready):
+                    yield gathering.value_of(step.job, failures)
+
+    async def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
+        """See `Client.chain`."""
+        steps, answer = gathering.chain_of(submissions), None
+        jobs: list[JobView] = []
+        while (call := gathering.advance(steps, answer)) is not None:
+            answer = await self.send(call)
+            jobs.append(answer)
+        return jobs
 
     async def cancel(self, job_id: str) -> JobView:
         """See `Client.cancel`."""

@@ -197,6 +197,10 @@ class RedisBroker:
         """See `Broker.events`."""
         return await self._reader.events(after, wait_s, limit)
 
+    async def now(self) -> int:
+        """See `Broker.now`."""
+        return await self._link.now()
+
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
         return read_stats(await self._link.call("stats"), self._link.warnings)

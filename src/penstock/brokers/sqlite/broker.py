@@ -211,6 +211,10 @@ class SqliteBroker:
                 return found
             await bell.wait(heard, remaining)
 
+    async def now(self) -> int:
+        """See `Broker.now`."""
+        return self._clock()
+
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
         return await self._read(lambda db: reads.stats(db, self._clock()))
