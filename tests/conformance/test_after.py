@@ -3,7 +3,19 @@
 import asyncio
 
 import pytest
-from kit.values import BROKEN, CRASHED, DONE, claim, claim_one, feed, finish, get_one, queue_stats, spec, submit_one
+from kit.values import (
+    BROKEN,
+    CRASHED,
+    DONE,
+    claim,
+    claim_one,
+    feed,
+    finish,
+    get_one,
+    queue_stats,
+    spec,
+    submit_one,
+)
 from msgspec.structs import replace
 
 from penstock.core.after import HELD_AT
@@ -65,7 +77,9 @@ async def test_a_chain_is_given_up_down_to_its_end(broker, failing):
     assert [error.code for error in errors] == ["CANCELLED", "CANCELLED"]
     assert errors[0].message == f"job {first.id}, which it waits for, {became}"
     assert errors[1].message == f"job {second.id}, which it waits for, was cancelled"
-    told = [event.data for event in await feed(broker) if (event.job_id, event.kind) == (second.id, "cancelled")]
+    told = [
+        event.data for event in await feed(broker) if (event.job_id, event.kind) == (second.id, "cancelled")
+    ]
     assert [event["error"]["message"] for event in told] == [errors[0].message]
     figures = queue_stats(await broker.stats())
     assert (figures.scheduled, figures.queued) == (0, 1)

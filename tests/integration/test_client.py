@@ -54,6 +54,7 @@ async def served(app):
 
 @contextlib.asynccontextmanager
 async def opened(kind, url, **options):
+    options.setdefault("patience_s", 0)
     if kind == "Client":
         with Client(url, **options) as client:
             yield InThread(client)

@@ -126,7 +126,7 @@ def value_of(job: JobView, failures: Failures) -> Any:
     return failed
 
 
-def chain_of(submissions: Iterable[Mapping[str, Any]]) -> Generator[Call[JobView], JobView, None]:
+def chain_of(submissions: Iterable[Mapping[str, Any]]) -> Generator[Call[JobView], Any, None]:
     """Submit jobs each of which waits for the one before it."""
     before: JobView | None = None
     for each in submissions:
@@ -137,10 +137,9 @@ def chain_of(submissions: Iterable[Mapping[str, Any]]) -> Generator[Call[JobView
 
 
 Step = TypeVar("Step")
-Answer = TypeVar("Answer")
 
 
-def advance(steps: Generator[Step, Answer | None, None], answer: Answer | None) -> Step | None:
+def advance(steps: Generator[Step, Any, None], answer: Any) -> Step | None:
     """The next step, given the answer to the one before; None at the end."""
     try:
         return steps.send(answer)

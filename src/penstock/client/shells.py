@@ -1,5 +1,6 @@
 """`Client` and `AsyncClient`: they send the messages and do nothing else."""
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -12,6 +13,8 @@ from penstock.client import gathering, messages
 from penstock.client.bar import progress_bar
 from penstock.client.gathering import Counts, Failures, Ready
 from penstock.client.messages import MAX_WAIT_S, Call
+from penstock.client.patience import PATIENCE_S, Patience, all_keyed, keyed
+from penstock.core.errors import PenstockError
 from penstock.core.submission import JobView, Submission, TaskView
 
 Answer = TypeVar("Answer")
@@ -25,10 +28,14 @@ class Client:
     """Talks to a node. Every method raises `PenstockError` with the node's code and message.
 
     ``url`` is the node's address, by default PENSTOCK_URL or http://127.0.0.1:8000; ``timeout_s`` the
-    longest silence of the node that is accepted.
+    longest silence of the node that is accepted. For ``patience_s`` a request is repeated, when that cannot
+    do harm: see `patience`. With 0 nothing is repeated, and submissions get no keys of their own.
     """
 
-    def __init__(self, url: str | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str | None = None, *, timeout_s: float = TIMEOUT_S, patience_s: float = PATIENCE_S
+    ) -> None:
+        self._patience_s = patience_s
         self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
         self._timeout_s = timeout_s
         self._http = httpx.Client(base_url=_address(self.url), timeout=timeout_s, headers=_JSON)
@@ -41,12 +48,23 @@ class Client:
     ) -> None:
         self.close()
 
+    def _keyed(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        return keyed(options) if self._patience_s else options
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
     def send(self, call: Call[Answer]) -> Answer:
-        """Carry out one message."""
+        """Carry out one message, with several tries if need be."""
+        patience = Patience(self._patience_s)
+        while True:
+            try:
+                return self._try(call)
+            except PenstockError as failed:
+                time.sleep(patience.pause_s(call, failed))
+
+    def _try(self, call: Call[Answer]) -> Answer:
         timeout = self._timeout_s + call.wait_s
         try:
             response = self._http.request(
@@ -62,11 +80,11 @@ class Client:
         self, task: str, params: Mapping[str, Any] | None = None, *, wait_s: float = 0.0, **options: Any
     ) -> JobView:
         """Have a job done; ``options`` are the fields of `SubmitOptions`."""
-        return self.send(messages.submit(task, params or {}, wait_s, options))
+        return self.send(messages.submit(task, params or {}, wait_s, self._keyed(options)))
 
     def submit_many(self, submissions: Iterable[Submission | Mapping[str, Any]]) -> list[JobView]:
         """Have many jobs done with one request (at most 10 000), in order."""
-        return self.send(messages.submit_many(submissions))
+        return self.send(messages.submit_many(all_keyed(submissions) if self._patience_s else submissions))
 
     def get(self, job_id: str, wait_s: float = 0.0) -> JobView:
         """A job as it stands, or as it has ended within ``wait_s`` seconds (at most 60)."""
@@ -144,8 +162,10 @@ class AsyncClient:
         url: str | None = None,
         *,
         timeout_s: float = TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self._patience_s = patience_s
         self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
@@ -160,12 +180,23 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    def _keyed(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        return keyed(options) if self._patience_s else options
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
     async def send(self, call: Call[Answer]) -> Answer:
-        """Carry out one message."""
+        """See `Client.send`."""
+        patience = Patience(self._patience_s)
+        while True:
+            try:
+                return await self._try(call)
+            except PenstockError as failed:
+                await asyncio.sleep(patience.pause_s(call, failed))
+
+    async def _try(self, call: Call[Answer]) -> Answer:
         timeout = self._timeout_s + call.wait_s
         try:
             response = await self._http.request(
@@ -181,11 +212,13 @@ class AsyncClient:
         self, task: str, params: Mapping[str, Any] | None = None, *, wait_s: float = 0.0, **options: Any
     ) -> JobView:
         """See `Client.submit`."""
-        return await self.send(messages.submit(task, params or {}, wait_s, options))
+        return await self.send(messages.submit(task, params or {}, wait_s, self._keyed(options)))
 
     async def submit_many(self, submissions: Iterable[Submission | Mapping[str, Any]]) -> list[JobView]:
         """See `Client.submit_many`."""
-        return await self.send(messages.submit_many(submissions))
+        return await self.send(
+            messages.submit_many(all_keyed(submissions) if self._patience_s else submissions)
+        )
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> JobView:
         """See `Client.get`."""

@@ -34,7 +34,7 @@ def spoils(spec: JobSpec, state: State | None) -> bool:
 
 
 def release(job: Job, now: int) -> Job:
-    """All that a held job waited for has ended: its delay, counted from its submission, is all that is left."""
+    """All that a held job waited for has ended: only its delay, counted from its submission, is left."""
     if not held(job):
         return job
     due = max(now, due_at(job))
@@ -50,5 +50,7 @@ def give_up(job: Job, now: int, cause: str, state: State | None) -> Job:
 
 def spoilt(cause: str, state: State | None) -> JobError:
     """Why a job was cancelled that waited for another one; ``lua/after.lua`` says the same."""
-    became = "is not known any more" if state is None else "failed" if state is State.FAILED else "was cancelled"
+    became = (
+        "is not known any more" if state is None else "failed" if state is State.FAILED else "was cancelled"
+    )
     return JobError(FailureCode.CANCELLED, f"job {cause}, which it waits for, {became}")

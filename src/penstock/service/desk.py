@@ -130,7 +130,7 @@ class Desk:
             return await self._get(job_id)
 
     async def wait_any(self, job_ids: Sequence[str], wait_s: float) -> list[Job | None]:
-        """The jobs as they stand, once any of them has ended or ``wait_s`` seconds have passed; see `waits`."""
+        """The jobs as they stand, once any of them has ended or ``wait_s`` seconds have passed."""
         try:
             async with asyncio.timeout(None) as patience:
                 with self._until_leaving(patience):

@@ -46,9 +46,9 @@ class Schedules:
         made = self._make(form.name, form)
         body = encode(made)
         # A call whose answer got lost is made again, and then finds what it made itself.
-        if await self._broker.swap(SHELF, form.name, None, body) is None:
-            if (await self._broker.shelf(SHELF)).get(form.name) != body:
-                raise PenstockError(ErrorCode.CONFLICT, f"there is a schedule {form.name!r} already")
+        made_now = await self._broker.swap(SHELF, form.name, None, body) is not None
+        if not made_now and (await self._broker.shelf(SHELF)).get(form.name) != body:
+            raise PenstockError(ErrorCode.CONFLICT, f"there is a schedule {form.name!r} already")
         return made
 
     async def put(self, name: str, body: ScheduleBody) -> Schedule:
@@ -56,8 +56,7 @@ class Schedules:
         made = self._make(name, body)
 
         def redefine(old: Schedule) -> Schedule:
-            kept = {"created_at": old.created_at, "last_tick": old.last_tick, "last_job": old.last_job}
-            return replace(made, **kept)  # type: ignore[arg-type]
+            return replace(made, created_at=old.created_at, last_tick=old.last_tick, last_job=old.last_job)
 
         return await self._change(name, redefine)
 
@@ -108,9 +107,7 @@ class Schedules:
         now = self._clock()
         if wrong := problems(body.cron, body.timezone, now):
             raise field_error(wrong)
-        submission = Submission(
-            task=body.task, params=body.params, queue=body.queue, priority=body.priority
-        )
+        submission = Submission(task=body.task, params=body.params, queue=body.queue, priority=body.priority)
         return Schedule(
             name=name,
             cron=body.cron,

@@ -84,7 +84,7 @@ class Ticker:
         return await self._submit(name, body)
 
     def _note(self, name: str, body: bytes) -> int | None:
-        """When a schedule is due; None for never, and for what only a newer release or machine understands."""
+        """When it is due; None for never, and for what only a newer release or machine understands."""
         due, schedule = None, decode(body)
         with contextlib.suppress(ValueError):
             due = None if schedule is None else next_due(schedule)

@@ -17,7 +17,7 @@ LINGER_S = 0.01
 
 
 async def wait_any(broker: Broker, job_ids: Sequence[str], wait_s: float) -> list[Job | None]:
-    """The jobs as they stand, None for an unknown id, once one has ended or ``wait_s`` seconds have passed."""
+    """The jobs as they stand, None for an unknown id, once one has ended or ``wait_s`` seconds passed."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + wait_s
     while True:

@@ -6,9 +6,9 @@ answer or takes note of one that the rules leave open, such as which of several 
 
 from collections.abc import Callable, Iterable, Sequence
 
-from kit.model_after import Waits
 from msgspec.structs import replace
 
+from kit.model_after import Waits
 from penstock.core import lifecycle
 from penstock.core.job import Job, JobProgress, JobSpec, State
 from penstock.core.lifecycle import Claim, Settlement

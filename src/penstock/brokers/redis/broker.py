@@ -214,7 +214,6 @@ class RedisBroker:
         _, kept = await self._link.call("shelf", shelf)
         return {kept[at].decode(): kept[at + 1] for at in range(0, len(kept), 2)}
 
-
     async def swap(  # noqa: PLR0917 - see `Broker.swap`
         self,
         shelf: str,
@@ -226,8 +225,8 @@ class RedisBroker:
     ) -> list[Receipt] | None:
         """See `Broker.swap`."""
         jobs = pack_jobs([pack_job(spec) for spec in specs])
-        wanted = (shelf, name, not_before, old or b"", new or b"", *jobs)
-        answer = await self._link.call("swap", *wanted, confirmed=True)
+        documents = (old or b"", new or b"")
+        answer = await self._link.call("swap", shelf, name, not_before, *documents, *jobs, confirmed=True)
         if len(answer) == 1:
             return None
         now, known = _read_submitted(answer)
