@@ -50,7 +50,9 @@ def test_every_tick_makes_one_job_whoever_dies(make_node, broker):
             last = http.get("/schedules/s").json()["last_tick"]
             return last is not None and moment(last) >= created + timedelta(seconds=seconds)
 
-        for victim, (dies, returns) in enumerate([(SECONDS * 0.2, SECONDS * 0.4), (SECONDS * 0.5, SECONDS * 0.7)]):
+        for victim, (dies, returns) in enumerate(
+            [(SECONDS * 0.2, SECONDS * 0.4), (SECONDS * 0.5, SECONDS * 0.7)]
+        ):
             until(lambda at=dies: reached(at), within=SECONDS + 30, what="ticks go on")
             crew[victim].kill()
             until(lambda at=returns: reached(at), within=SECONDS + 30, what="ticks go on without it")

@@ -80,7 +80,9 @@ async def test_in_a_batch_only_who_waits_for_nobody_known_is_refused(house):
     jobs = [{"task": "noop", "after": [first["id"]]}, {"task": "noop", "after": [first["id"], "nobody"]}]
     receipts = (await house.ask("POST", "/batches", {"jobs": jobs})).json()["receipts"]
     assert receipts[0]["job"]["waits"] is True
-    assert receipts[1]["error"]["details"]["fields"] == [{"field": "after[1]", "problem": "there is no job nobody"}]
+    assert receipts[1]["error"]["details"]["fields"] == [
+        {"field": "after[1]", "problem": "there is no job nobody"}
+    ]
 
 
 async def test_who_waits_for_many_hears_of_the_first_end(house):

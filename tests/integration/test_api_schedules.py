@@ -11,6 +11,7 @@ from penstock.core.schedule import SHELF, decode
 from penstock.core.schedule_forms import ScheduleView
 from penstock.service import ticker
 from penstock.service.ticker import Ticker
+from support.wait import eventually
 
 NIGHTLY = {"name": "nightly", "cron": "0 2 * * *", "task": "nap", "params": {"seconds": 1, "mark": "m"}}
 
@@ -133,8 +134,10 @@ async def secondly(house):
 
 
 async def passed(clock_ms, broker):
-    while await broker.now() < clock_ms:
-        await asyncio.sleep(0.01)
+    async def reached():
+        return await broker.now() >= clock_ms
+
+    await eventually(reached)
 
 
 async def test_of_many_tickers_one_submits_a_tick(house, secondly):

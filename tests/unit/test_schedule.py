@@ -31,7 +31,7 @@ START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
 HOUR_MS = 3_600_000
 
 
-def ms(year, month, day, hour=0, minute=0, second=0, zone="UTC", fold=0):
+def ms(year, month, day, hour=0, minute=0, second=0, *, zone="UTC", fold=0):  # noqa: PLR0917 - a moment's parts
     moment = datetime(year, month, day, hour, minute, second, tzinfo=ZoneInfo(zone), fold=fold)
     return int(moment.timestamp() * 1000)
 
@@ -46,7 +46,15 @@ def schedule(cron="* * * * * *", zone="UTC", last=START, **changes):
 
 
 zones = st.sampled_from(
-    ["UTC", BERLIN, "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca", "America/Sao_Paulo"]
+    [
+        "UTC",
+        BERLIN,
+        "America/New_York",
+        "Australia/Lord_Howe",
+        "Asia/Kolkata",
+        "Africa/Casablanca",
+        "America/Sao_Paulo",
+    ]
 )
 crons = st.sampled_from(
     [
@@ -104,7 +112,10 @@ def test_what_goes_by_a_star_goes_by_elapsed_time(zone, start):
 def test_the_gap_in_spring():
     """On 29 March 2026 clocks in Berlin go from 2:00 to 3:00."""
     before = ms(2026, 3, 28, 12, zone=BERLIN)
-    assert first("30 2 * * *", BERLIN, before, 2) == [ms(2026, 3, 29, 3, zone=BERLIN), ms(2026, 3, 30, 2, 30, zone=BERLIN)]
+    assert first("30 2 * * *", BERLIN, before, 2) == [
+        ms(2026, 3, 29, 3, zone=BERLIN),
+        ms(2026, 3, 30, 2, 30, zone=BERLIN),
+    ]
     assert first("0 30 2 * * *", BERLIN, before, 1) == [ms(2026, 3, 30, 2, 30, zone=BERLIN)]
     hourly = first("0 * * * *", BERLIN, ms(2026, 3, 29, 0, 30, zone=BERLIN), 3)
     assert {other - one for one, other in pairwise(hourly)} == {HOUR_MS}
