@@ -177,9 +177,10 @@ class Broker(Protocol):
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """Keep the jobs, one receipt each, in order. After ACCEPTED the job survives any crash.
 
-        An id that is known is answered like a known idempotency key: REPEATED or CONFLICT. A job that may
-        share (`core.sharing`) is then answered from the cache, or by the job in flight that it joins. Any
-        other job but a part is REFUSED if its queue is full; then nothing of it is kept.
+        A job with ``after`` waits for those, which may stand before it in ``specs``; see `core.after`. An id
+        that is known is answered like a known idempotency key: REPEATED or CONFLICT. A job that may share
+        (`core.sharing`) is then answered from the cache, or by the job in flight that it joins. Any other
+        job but a part is REFUSED if its queue is full; then nothing of it is kept.
         """
         ...
 
@@ -278,6 +279,10 @@ class Broker(Protocol):
         """
         ...
 
+    async def now(self) -> int:
+        """The present by the broker's clock, UTC milliseconds."""
+        ...
+
     async def stats(self) -> Stats:
         """Depths, ages, workers, and what the cache spared."""
         ...
@@ -288,6 +293,22 @@ class Broker(Protocol):
 
     async def shelf(self, shelf: str) -> dict[str, bytes]:
         """Every document of a shelf, by name."""
+        ...
+
+    async def swap(  # noqa: PLR0917 - two documents, what is kept with them, and when
+        self,
+        shelf: str,
+        name: str,
+        old: bytes | None,
+        new: bytes | None,
+        specs: Sequence[JobSpec] = (),
+        not_before: int = 0,
+    ) -> list[Receipt] | None:
+        """Put ``new`` in the place of ``old`` and keep the jobs, all in one step; None for no document.
+
+        The answer is None, and nothing happens, if another document than ``old`` is there, or if it is not
+        yet ``not_before`` (UTC milliseconds) by the broker's clock.
+        """
         ...
 
 

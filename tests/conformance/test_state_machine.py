@@ -29,7 +29,7 @@ from kit.time import ManualClock
 from kit.values import BROKEN, CRASHED, DONE, feed, finish, held, spec, worker
 from msgspec.structs import replace
 
-from penstock.core.job import JobError, JobProgress, Limits, Priority, State
+from penstock.core.job import AfterFailure, JobError, JobProgress, Limits, Priority, State
 from penstock.core.lifecycle import (
     AGE_STEP_MS,
     TRANSITIONS,
@@ -70,6 +70,8 @@ fields = st.fixed_dictionaries(
         "cache_ms": st.sampled_from([0, 0, 5_000, 200_000]),
         "refresh": st.sampled_from([False, False, False, True]),
         "part": st.sampled_from([None, None, None, 0]),
+        "after": st.just([]) | st.just([]) | st.lists(st.integers(0, 30), max_size=2),
+        "after_failure": st.sampled_from(AfterFailure),
     }
 )
 UNKNOWN = HandedBack(JobError("TASK_UNKNOWN", "not here"))
@@ -136,7 +138,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @rule(batch=st.lists(fields, min_size=1, max_size=4))
     def submit(self, batch: list[dict[str, Any]]) -> None:
-        specs = [spec(**one) for one in batch]
+        specs = [spec(**one | {"after": tuple(self.some_jobs(one["after"]))}) for one in batch]
         assert self.run(self.broker.submit(specs)) == self.model.submit(specs)
 
     @precondition(lambda self: self.model.jobs)

@@ -8,7 +8,6 @@ import socket
 import time
 
 import pytest
-import uvicorn
 
 from penstock import AsyncClient, Client, PenstockError
 from penstock.client import shells
@@ -17,6 +16,7 @@ from penstock.core.job import JobError, State
 from penstock.core.lifecycle import Failed
 from penstock.core.submission import JobView, Submission, TaskView
 from penstock.service.desk import Desk
+from support.served import served
 
 PATIENCE_S = 20.0
 BROKEN = Failed(JobError("TASK_ERROR", "it broke"), permanent=True)
@@ -38,22 +38,8 @@ class InThread:
 
 
 @contextlib.asynccontextmanager
-async def served(app):
-    """The address of an application behind a real socket."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
-    server.capture_signals = contextlib.nullcontext
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        async with asyncio.timeout(PATIENCE_S):
-            await serving
-
-
-@contextlib.asynccontextmanager
 async def opened(kind, url, **options):
+    options.setdefault("patience_s", 0)
     if kind == "Client":
         with Client(url, **options) as client:
             yield InThread(client)

@@ -108,7 +108,7 @@ class Node:
     @property
     def client(self) -> Client:
         """A client of this node, for one thread."""
-        self._client = self._client or Client(self.url)
+        self._client = self._client or Client(self.url, patience_s=0)
         return self._client
 
     def parts(self, part: Part) -> list[psutil.Process]:

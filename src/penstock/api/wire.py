@@ -6,6 +6,8 @@ import msgspec
 from fastapi import Response
 from pydantic import BaseModel
 
+from penstock.core import sharing
+from penstock.core.after import due_at, held
 from penstock.core.catalog import AnyTask
 from penstock.core.clock import iso
 from penstock.core.errors import ErrorCode, PenstockError
@@ -100,9 +102,9 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "cached": job.cached,
         "joined": admission is Admission.JOINED,
         "waiters": job.waiters,
-        "cache_key": spec.fingerprint if spec.cache_ms else None,
+        "cache_key": spec.fingerprint if sharing.shares(spec) else None,
         "created_at": iso(job.created_at),
-        "due_at": iso(job.due_at),
+        "due_at": iso(due_at(job)),
         "started_at": job.started_at and iso(job.started_at),
         "finished_at": job.finished_at and iso(job.finished_at),
         "initiated_by": spec.initiated_by,
@@ -110,6 +112,8 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "checked_by": node,
         "request_id": spec.request_id,
         "parent_id": spec.parent_id,
+        "after": spec.after,
+        "waits": held(job),
         "position": None,
         "eta_s": None,
     }

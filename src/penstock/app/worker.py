@@ -16,6 +16,7 @@ from penstock.core.clock import system_clock
 from penstock.core.errors import PenstockError
 from penstock.core.job import WorkerInfo
 from penstock.executors.process import ProcessExecutor
+from penstock.service.ticker import Ticker
 from penstock.service.upkeep import Upkeep
 from penstock.settings import Settings
 from penstock.worker.leftovers import Leftovers
@@ -52,11 +53,12 @@ async def run_worker(settings: Settings, parent: int | None = None) -> None:
         start_http_server(settings.worker_metrics_port, "127.0.0.1", registry)
     await open_patiently(broker, settings.broker_url)
     await settle_leftovers(leftovers)
-    looking_after = asyncio.create_task(upkeep.run())
+    looking_after = [asyncio.create_task(each.run()) for each in (upkeep, Ticker(broker, settings.node))]
     try:
         await supervisor.run()
     finally:
-        looking_after.cancel()
+        for task in looking_after:
+            task.cancel()
         await broker.close()
 
 

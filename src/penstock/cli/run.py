@@ -112,7 +112,7 @@ async def client(url: str | None) -> AsyncIterator[AsyncClient]:
     chosen = settings()
     target = url or chosen.url or announce.node_url(chosen)
     if target is not None:
-        async with AsyncClient(target) as remote:
+        async with AsyncClient(target, patience_s=0) as remote:
             yield remote
         return
     logs.configure(chosen.log_format, "warning")
@@ -120,7 +120,7 @@ async def client(url: str | None) -> AsyncIterator[AsyncClient]:
     api = importlib.import_module("penstock.app.api").make_api(chosen, load(chosen.tasks))
     async with api.running():
         transport = httpx.ASGITransport(api.app)
-        async with AsyncClient("http://penstock", transport=transport) as local:
+        async with AsyncClient("http://penstock", transport=transport, patience_s=0) as local:
             yield local
 
 

@@ -1,8 +1,8 @@
 """Every request as a value: what to send, and how to read the answer. Nothing here does I/O."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -34,7 +34,7 @@ class Call(Generic[Answer]):
 
 def submit(task: str, params: Mapping[str, Any], wait_s: float, options: Mapping[str, Any]) -> Call[JobView]:
     """Have one job done. ``options`` are the fields of `SubmitOptions`."""
-    submission = {"task": task, "params": params} | _given(options)
+    submission = {"task": task, "params": params} | _given(_with_ids(options))
     return Call("POST", "/jobs", JobView.model_validate, _wait(wait_s), _encode(submission), wait_s)
 
 
@@ -44,6 +44,19 @@ def submit_many(submissions: Iterable[Submission | Mapping[str, Any]]) -> Call[l
         each.model_dump(exclude_unset=True) if isinstance(each, Submission) else each for each in submissions
     ]
     return Call("POST", "/batches", _read_receipts, body=_encode({"jobs": jobs}))
+
+
+class Waited(NamedTuple):
+    """What a node says of jobs that are waited for: those that have ended, and ids that it does not know."""
+
+    jobs: list[JobView]
+    unknown: list[str]
+
+
+def wait_any(job_ids: Sequence[str], wait_s: float) -> Call[Waited]:
+    """Those of up to 1000 jobs that have ended, as soon as there are any."""
+    body = _encode({"ids": job_ids, "wait": wait_s})
+    return Call("POST", "/waits", _read_waited, body=body, wait_s=wait_s)
 
 
 def get(job_id: str, wait_s: float = 0.0) -> Call[JobView]:
@@ -161,6 +174,18 @@ def _read_receipts(value: Mapping[str, Any]) -> list[JobView]:
         if "error" in receipt:
             raise _error(receipt["error"], None)
     return [JobView.model_validate(receipt["job"]) for receipt in receipts]
+
+
+def _read_waited(value: Mapping[str, Any]) -> Waited:
+    return Waited(_models(JobView, value["jobs"]), list(value["unknown"]))
+
+
+def _with_ids(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options, with ids in the place of the jobs that are to be waited for."""
+    after = options.get("after")
+    if not after:
+        return options
+    return {**options, "after": [each.id if isinstance(each, JobView) else each for each in after]}
 
 
 def _models(model: type[Model], values: Iterable[Any]) -> list[Model]:

@@ -1,15 +1,20 @@
 """`Client` and `AsyncClient`: they send the messages and do nothing else."""
 
+import asyncio
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from penstock.client import messages
+from penstock.client import gathering, messages
+from penstock.client.bar import progress_bar
+from penstock.client.gathering import Counts, Failures, Ready
 from penstock.client.messages import MAX_WAIT_S, Call
+from penstock.client.patience import PATIENCE_S, Patience, all_keyed, keyed
+from penstock.core.errors import PenstockError
 from penstock.core.submission import JobView, Submission, TaskView
 
 Answer = TypeVar("Answer")
@@ -23,10 +28,14 @@ class Client:
     """Talks to a node. Every method raises `PenstockError` with the node's code and message.
 
     ``url`` is the node's address, by default PENSTOCK_URL or http://127.0.0.1:8000; ``timeout_s`` the
-    longest silence of the node that is accepted.
+    longest silence of the node that is accepted. For ``patience_s`` a request is repeated, when that cannot
+    do harm: see `patience`. With 0 nothing is repeated, and submissions get no keys of their own.
     """
 
-    def __init__(self, url: str | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str | None = None, *, timeout_s: float = TIMEOUT_S, patience_s: float = PATIENCE_S
+    ) -> None:
+        self._patience_s = patience_s
         self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
         self._timeout_s = timeout_s
         self._http = httpx.Client(base_url=_address(self.url), timeout=timeout_s, headers=_JSON)
@@ -39,12 +48,23 @@ class Client:
     ) -> None:
         self.close()
 
+    def _keyed(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        return keyed(options) if self._patience_s else options
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
     def send(self, call: Call[Answer]) -> Answer:
-        """Carry out one message."""
+        """Carry out one message, with several tries if need be."""
+        patience = Patience(self._patience_s)
+        while True:
+            try:
+                return self._try(call)
+            except PenstockError as failed:
+                time.sleep(patience.pause_s(call, failed))
+
+    def _try(self, call: Call[Answer]) -> Answer:
         timeout = self._timeout_s + call.wait_s
         try:
             response = self._http.request(
@@ -60,11 +80,11 @@ class Client:
         self, task: str, params: Mapping[str, Any] | None = None, *, wait_s: float = 0.0, **options: Any
     ) -> JobView:
         """Have a job done; ``options`` are the fields of `SubmitOptions`."""
-        return self.send(messages.submit(task, params or {}, wait_s, options))
+        return self.send(messages.submit(task, params or {}, wait_s, self._keyed(options)))
 
     def submit_many(self, submissions: Iterable[Submission | Mapping[str, Any]]) -> list[JobView]:
         """Have many jobs done with one request (at most 10 000), in order."""
-        return self.send(messages.submit_many(submissions))
+        return self.send(messages.submit_many(all_keyed(submissions) if self._patience_s else submissions))
 
     def get(self, job_id: str, wait_s: float = 0.0) -> JobView:
         """A job as it stands, or as it has ended within ``wait_s`` seconds (at most 60)."""
@@ -77,6 +97,41 @@ class Client:
             job = self.get(job_id, _turn(deadline))
             if job.final or _over(deadline):
                 return job
+
+    def map(
+        self,
+        task: str,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        ordered: bool = True,
+        progress: bool = True,
+        failures: Failures = "raise",
+        **options: Any,
+    ) -> Iterator[Any]:
+        """The results of one job for each of the inputs, in their order or as they come.
+
+        All are submitted in batches, and waited for with few requests. A job that does not succeed raises
+        `JobFailed` or, with ``failures="return"``, is given as one; the others go on in either case.
+        ``progress`` shows one bar for all on a terminal; ``options`` are the fields of `SubmitOptions`.
+        """
+        counts = Counts()
+        steps = gathering.steps(task, inputs, options, counts, ordered=ordered)
+        answer: Any = None
+        with progress_bar(task, counts, wanted=progress) as draw:
+            while (step := gathering.advance(steps, answer)) is not None:
+                answer = self.send(step) if isinstance(step, Call) else None
+                draw()
+                if isinstance(step, Ready):
+                    yield gathering.value_of(step.job, failures)
+
+    def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
+        """Submit jobs, each a mapping like `Submission`, of which each waits for the one before it."""
+        steps, answer = gathering.chain_of(submissions), None
+        jobs: list[JobView] = []
+        while (call := gathering.advance(steps, answer)) is not None:
+            answer = self.send(call)
+            jobs.append(answer)
+        return jobs
 
     def cancel(self, job_id: str, *, force: bool = False) -> JobView:
         """Stop a job; with ``force`` even if others wait for it."""
@@ -107,8 +162,10 @@ class AsyncClient:
         url: str | None = None,
         *,
         timeout_s: float = TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self._patience_s = patience_s
         self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
@@ -123,12 +180,23 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    def _keyed(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        return keyed(options) if self._patience_s else options
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
     async def send(self, call: Call[Answer]) -> Answer:
-        """Carry out one message."""
+        """See `Client.send`."""
+        patience = Patience(self._patience_s)
+        while True:
+            try:
+                return await self._try(call)
+            except PenstockError as failed:
+                await asyncio.sleep(patience.pause_s(call, failed))
+
+    async def _try(self, call: Call[Answer]) -> Answer:
         timeout = self._timeout_s + call.wait_s
         try:
             response = await self._http.request(
@@ -144,11 +212,13 @@ class AsyncClient:
         self, task: str, params: Mapping[str, Any] | None = None, *, wait_s: float = 0.0, **options: Any
     ) -> JobView:
         """See `Client.submit`."""
-        return await self.send(messages.submit(task, params or {}, wait_s, options))
+        return await self.send(messages.submit(task, params or {}, wait_s, self._keyed(options)))
 
     async def submit_many(self, submissions: Iterable[Submission | Mapping[str, Any]]) -> list[JobView]:
         """See `Client.submit_many`."""
-        return await self.send(messages.submit_many(submissions))
+        return await self.send(
+            messages.submit_many(all_keyed(submissions) if self._patience_s else submissions)
+        )
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> JobView:
         """See `Client.get`."""
@@ -161,6 +231,36 @@ class AsyncClient:
             job = await self.get(job_id, _turn(deadline))
             if job.final or _over(deadline):
                 return job
+
+    async def map(
+        self,
+        task: str,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        ordered: bool = True,
+        progress: bool = True,
+        failures: Failures = "raise",
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """See `Client.map`."""
+        counts = Counts()
+        steps = gathering.steps(task, inputs, options, counts, ordered=ordered)
+        answer: Any = None
+        with progress_bar(task, counts, wanted=progress) as draw:
+            while (step := gathering.advance(steps, answer)) is not None:
+                answer = await self.send(step) if isinstance(step, Call) else None
+                draw()
+                if isinstance(step, Ready):
+                    yield gathering.value_of(step.job, failures)
+
+    async def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
+        """See `Client.chain`."""
+        steps, answer = gathering.chain_of(submissions), None
+        jobs: list[JobView] = []
+        while (call := gathering.advance(steps, answer)) is not None:
+            answer = await self.send(call)
+            jobs.append(answer)
+        return jobs
 
     async def cancel(self, job_id: str, *, force: bool = False) -> JobView:
         """See `Client.cancel`."""

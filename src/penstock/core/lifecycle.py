@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from penstock.core import sharing
+from penstock.core.after import HELD_AT
 from penstock.core.errors import FailureCode
 from penstock.core.job import Job, JobError, JobSpec, Limits, Priority, State
 from penstock.core.past import LONGEST_MESSAGE, Ending
@@ -200,7 +201,9 @@ def _ending(claim: Claim, outcome: Failed | Cancelled | Released | Lost | Handed
 
 
 def accept(spec: JobSpec, now: int) -> Job:
-    """A job at the moment the broker takes it."""
+    """A job at the moment the broker takes it; one that waits for others is held, see `core.after`."""
+    if spec.after:
+        return Job(spec=spec, state=State.SCHEDULED, created_at=now, due_at=HELD_AT)
     state = State.SCHEDULED if spec.delay_ms > 0 else State.QUEUED
     return Job(spec=spec, state=state, created_at=now, due_at=now + spec.delay_ms)
 

@@ -32,9 +32,14 @@ class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
     saved_ms: int = 0
 
 
+def shares(spec: JobSpec) -> bool:
+    """Whether its answer may be given to others. What waits for other jobs wants to run after them."""
+    return spec.cache_ms > 0 and not spec.after
+
+
 def looks(spec: JobSpec) -> bool:
     """Whether this submission may be answered by another job."""
-    return spec.cache_ms > 0 and not spec.refresh
+    return shares(spec) and not spec.refresh
 
 
 def may_join(job: Job, spec: JobSpec, now: int) -> bool:

@@ -2,9 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from penstock.core.job import Priority, State
+from penstock.core.after import MOST
+from penstock.core.job import AfterFailure, Priority, State
 
 
 class SubmitOptions(BaseModel):
@@ -21,6 +22,15 @@ class SubmitOptions(BaseModel):
         description="a second submission with the same key gets the first one's job",
     )
     delay_s: float = Field(default=0.0, ge=0, le=31_536_000, description="seconds before the job is due")
+    run_at: AwareDatetime | None = Field(
+        default=None, description="when the job is due, in place of delay_s; ISO 8601 with a zone"
+    )
+    after: list[str] | None = Field(
+        default=None, max_length=MOST, description="ids of jobs that must have ended before"
+    )
+    after_failure: AfterFailure | None = Field(
+        default=None, description="what to do if one of those does not succeed: cancel (the default) or run"
+    )
     timeout_s: float | None = Field(
         default=None, gt=0, le=31_536_000, description="seconds one attempt may take"
     )
@@ -85,6 +95,7 @@ class JobView(BaseModel):
     attempts are not charged. ``crashes`` counts attempts that ended their process; see ``max_crashes``.
     ``cached``: it never ran, as its answer was known. ``joined``, only told to whoever submits: it was there
     before and is shared by ``waiters`` that have not left. ``cache_key`` is what its answer is kept under.
+    ``after`` are the jobs that it waits for, ``waits`` tells whether it still does.
     """
 
     id: str
@@ -114,6 +125,8 @@ class JobView(BaseModel):
     checked_by: str
     request_id: str | None = None
     parent_id: str | None = None
+    after: list[str] = []
+    waits: bool = False
     position: int | None = None
     eta_s: float | None = None
 

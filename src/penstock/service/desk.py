@@ -14,12 +14,15 @@ from penstock.core.drain import Full
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import fingerprint
 from penstock.core.ids import new_id
-from penstock.core.job import Job, JobSpec, Limits
+from penstock.core.job import AfterFailure, Job, JobSpec, Limits
 from penstock.core.lifecycle import RETRYABLE_STATES
 from penstock.core.past import Attempt
 from penstock.core.submission import Submission
 from penstock.ports import DEPTHS, Admission, Broker, Event, JobQuery, Receipt, Stats
 from penstock.service.dead import DeadLetters
+from penstock.service.later import delay_ms, unknown_ahead
+from penstock.service.schedules import Schedules
+from penstock.service.waits import wait_any
 
 STREAM_WAIT_S = 15.0
 
@@ -34,6 +37,7 @@ class Desk:
         self._patience: set[asyncio.Timeout] = set()
         self._leaving = asyncio.Event()
         self.dead = DeadLetters(broker)
+        self.schedules = Schedules(broker, lambda asked: self._spec(asked, None, ""), node)
 
     @property
     def leaving(self) -> bool:
@@ -54,6 +58,10 @@ class Desk:
         Raises TASK_UNKNOWN, VALIDATION_ERROR naming the fields, or CONFLICT for a reused key.
         """
         spec = self._spec(submission, request_id, new_id())
+        if spec.after:
+            (checked,) = await unknown_ahead(self._broker, [spec])
+            if isinstance(checked, PenstockError):
+                raise checked
         if wait_s <= 0:
             return await self._submit(spec)
         receipt = await self._submit(spec)
@@ -78,6 +86,7 @@ class Desk:
             self._check(submission, request_id, job_id)
             for submission, job_id in zip(submissions, ids, strict=True)
         ]
+        specs = await unknown_ahead(self._broker, specs)
         good = [spec for spec in specs if isinstance(spec, JobSpec)]
         receipts = iter(await self._broker.submit(good) if good else [])
         return [_answer(next(receipts), spec) if isinstance(spec, JobSpec) else spec for spec in specs]
@@ -100,13 +109,15 @@ class Desk:
             priority=submission.priority or task.priority,
             limits=_limits(task, submission),
             fingerprint=fingerprint(task.name, task.version, params, task.data_version()),
-            delay_ms=round(submission.delay_s * 1000),
+            delay_ms=delay_ms(submission),
             idempotency_key=submission.idempotency_key,
             client=submission.client,
             initiated_by=self.node,
             request_id=request_id,
             cache_ms=0 if submission.cache == "bypass" else task.cache_ms,
             refresh=submission.cache == "refresh",
+            after=tuple(submission.after or ()),
+            after_failure=submission.after_failure or AfterFailure.CANCEL,
         )
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
@@ -121,6 +132,15 @@ class Desk:
                     return _found(job_id, await self._broker.wait(job_id, wait_s))
         except TimeoutError:
             return await self._get(job_id)
+
+    async def wait_any(self, job_ids: Sequence[str], wait_s: float) -> list[Job | None]:
+        """The jobs as they stand, once any of them has ended or ``wait_s`` seconds have passed."""
+        try:
+            async with asyncio.timeout(None) as patience:
+                with self._until_leaving(patience):
+                    return await wait_any(self._broker, job_ids, wait_s)
+        except TimeoutError:
+            return await self._broker.get(job_ids)
 
     @contextlib.contextmanager
     def _until_leaving(self, patience: asyncio.Timeout) -> Iterator[None]:

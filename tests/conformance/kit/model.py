@@ -10,6 +10,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from kit.model_after import Waits
 from penstock.core import drain, lifecycle, sharing
 from penstock.core.drain import Full
 from penstock.core.job import Job, JobProgress, JobSpec, State
@@ -41,14 +42,19 @@ class Model:
         self._answers: dict[str, tuple[str, int]] = {}
         self._drained: Counter[tuple[str, int]] = Counter()
         self._strays: set[int] = set()
+        self._waits = Waits(self.jobs)
         self._untold: set[tuple[str, str]] = set()
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """The answers to a submission; of a job that was there before, or joined, as it stands at the end."""
         receipts = [self._submit(spec) for spec in specs]
+        new = [one.job.id for one in receipts if one.job and one.admission is Admission.ACCEPTED]
+        self._waits.submitted(new, self.now)
         fresh = {Admission.ACCEPTED, Admission.CACHED}
         return [
-            one if one.job is None or one.admission in fresh else replace(one, job=self.jobs[one.job.id])
+            one
+            if one.job is None or (one.admission in fresh and not one.job.spec.after)
+            else replace(one, job=self.jobs[one.job.id])
             for one in receipts
         ]
 
@@ -64,7 +70,7 @@ class Model:
             return Receipt(admission=Admission.REFUSED, job=None, full=full)
         if sharing.looks(spec):
             self.cache = replace(self.cache, misses=self.cache.misses + 1)
-        if spec.cache_ms:
+        if sharing.shares(spec):
             self._flights[spec.fingerprint] = spec.id
         return self._keep(spec, Admission.ACCEPTED, lifecycle.accept(spec, self.now))
 
@@ -161,7 +167,10 @@ class Model:
 
     def settle(self, settlements: Iterable[Settlement]) -> list[bool]:
         """Which of these must be accepted."""
-        return [self._settle(settled) for settled in settlements]
+        settled = list(settlements)
+        accepted = [self._settle(each) for each in settled]
+        self._waits.follow([each.job_id for each, ok in zip(settled, accepted, strict=True) if ok], self.now)
+        return accepted
 
     def _settle(self, settled: Settlement) -> bool:
         job = self.jobs.get(settled.job_id)
@@ -202,9 +211,12 @@ class Model:
 
     def cancel(self, job_ids: Iterable[str], *, force: bool = False) -> list[Job | None]:
         """The answers to a cancel."""
+        chosen = list(job_ids)
         rule = partial(lifecycle.cancel, force=force)
-        changed = {job_id: self._change(job_id, rule) for job_id in dict.fromkeys(job_ids)}
-        return [changed[job_id] for job_id in job_ids]
+        for job_id in dict.fromkeys(chosen):
+            self._change(job_id, rule)
+        self._waits.follow(chosen, self.now)
+        return [self.jobs.get(job_id) for job_id in chosen]
 
     def retry(self, job_ids: Iterable[str]) -> list[Job | None]:
         """The answers to a retry."""
@@ -216,7 +228,7 @@ class Model:
             after = self.jobs[job_id] = rule(before, self.now)
             if after.state.final:
                 self._land(after)
-            elif before.state.final and after.spec.cache_ms:
+            elif before.state.final and sharing.shares(after.spec):
                 self._flights.setdefault(after.spec.fingerprint, job_id)
             if self.jobs[job_id].state is State.QUEUED:
                 self._untold -= {(job_id, "worker"), (job_id, "started_at")}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import hiredis
+from msgspec.structs import replace
 
 from penstock.brokers.redis import listing
 from penstock.brokers.redis.figures import read_stats
@@ -74,16 +75,21 @@ class RedisBroker:
         """See `Broker.submit`."""
         now, known = await self._gather.add([pack_job(spec) for spec in specs])
         if not known:
-            return [Receipt(admission=_ACCEPTED, job=lifecycle.accept(spec, now)) for spec in specs]
-        return [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
+            receipts = [Receipt(admission=_ACCEPTED, job=lifecycle.accept(spec, now)) for spec in specs]
+        else:
+            receipts = [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
+        if any(spec.after for spec in specs):  # what became of them the script has found out
+            return await self._as_they_stand(receipts)
+        return receipts
+
+    async def _as_they_stand(self, receipts: list[Receipt]) -> list[Receipt]:
+        jobs = await self.get([receipt.job.id if receipt.job else "" for receipt in receipts])
+        return [replace(one, job=job or one.job) for one, job in zip(receipts, jobs, strict=True)]
 
     async def _submit(self, jobs: list[PackedJob]) -> tuple[int, Known]:
         packed = pack_jobs(jobs, self._options.max_depth)
         answer, lost = await self._link.call_telling("submit", *packed, confirmed=True)
-        _, now, positions, *others = answer
-        if not positions:
-            return now, {}
-        known = dict(zip(positions, read_answers(now, *others), strict=True))
+        now, known = _read_submitted(answer)
         if lost:  # a job that is known by its own id was taken by the call whose answer got lost
             known = {n: _first_answer(receipt, jobs[n - 1][0]) for n, receipt in known.items()}
         return now, known
@@ -202,6 +208,10 @@ class RedisBroker:
         _, counted = await self._link.call("forget", *prints, confirmed=True)
         return int(counted)
 
+    async def now(self) -> int:
+        """See `Broker.now`."""
+        return await self._link.now()
+
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
         return read_stats(await self._link.call("stats"), self._link.warnings, self._options.max_depth)
@@ -215,9 +225,34 @@ class RedisBroker:
         _, kept = await self._link.call("shelf", shelf)
         return {kept[at].decode(): kept[at + 1] for at in range(0, len(kept), 2)}
 
+    async def swap(  # noqa: PLR0917 - see `Broker.swap`
+        self,
+        shelf: str,
+        name: str,
+        old: bytes | None,
+        new: bytes | None,
+        specs: Sequence[JobSpec] = (),
+        not_before: int = 0,
+    ) -> list[Receipt] | None:
+        """See `Broker.swap`."""
+        jobs = pack_jobs([pack_job(spec) for spec in specs], self._options.max_depth)
+        documents = (old or b"", new or b"")
+        answer = await self._link.call("swap", shelf, name, not_before, *documents, *jobs, confirmed=True)
+        if len(answer) == 1:
+            return None
+        now, known = _read_submitted(answer)
+        return [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs, 1)]
+
 
 _YES = ord("1")
 _ACCEPTED = Admission.ACCEPTED
+
+
+def _read_submitted(answer: list[Any]) -> tuple[int, Known]:
+    _, now, positions, *others = answer
+    if not positions:
+        return now, {}
+    return now, dict(zip(positions, read_answers(now, *others), strict=True))
 
 
 def _receipt(spec: JobSpec, now: int, known: Receipt | None) -> Receipt:

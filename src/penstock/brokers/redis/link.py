@@ -88,6 +88,13 @@ class Link:
         answer, _ = await self._repeated(partial(self._ask, command))
         return answer
 
+    async def now(self) -> int:
+        """The server's present in ms."""
+        if self._clock is not None:
+            return int(self._clock())
+        seconds, micros = await self.ask("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
     async def _repeated(self, attempt: Callable[[Line, float], Awaitable[Any]]) -> tuple[Any, bool]:
         """What an attempt gives in the end, and whether an answer was lost on the way."""
         loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.brokers.redis.records import NUMBERS, id_bytes, pack_spec
 from penstock.brokers.redis.sharing import NOTHING_ASKED, pack_asked
-from penstock.core.job import JobSpec, WorkerInfo
+from penstock.core.job import AfterFailure, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Settlement, Verdict, cancelled_error
 from penstock.ports import Held
 
@@ -17,10 +17,14 @@ PackedJob = tuple[bytes, bytes, int, bytes, bytes, bytes, bool]
 """Id, fixed part, delay in ms, digest of the idempotency key or nothing, what it shares and tells, or nothing
 (see `pack_asked`), and whether it is kept even in a full queue."""
 
+AFTER = 2**48
+"""Added to the delay of a job that waits for others."""
+
 NO_ID = bytes(16)
 """Stands for what cannot be an id, or for no key; nothing has it."""
 
 _HEAD = Struct("<16sQBHBBBQBHBBBQ")
+_TAIL = Struct("<HB")
 _json = msgspec.json.Encoder().encode
 _msgpack = msgspec.msgpack.Encoder().encode
 
@@ -36,7 +40,15 @@ def pack_job(spec: JobSpec) -> PackedJob:
     if raw is None:
         raise ValueError(f"{spec.id!r} is no job id")
     key = b"" if spec.idempotency_key is None else _digest(spec.client or "", spec.idempotency_key)
-    return raw, pack_spec(spec), spec.delay_ms, key, *pack_asked(spec), spec.part is not None
+    asked, exempt = pack_asked(spec), spec.part is not None
+    if spec.after:
+        return raw, pack_spec(spec) + _pack_after(spec), spec.delay_ms + AFTER, key, *asked, exempt
+    return raw, pack_spec(spec), spec.delay_ms, key, *asked, exempt
+
+
+def _pack_after(spec: JobSpec) -> bytes:
+    """What the scripts, which cannot read a fixed part, must know of it; see TAIL in ``lua/after.lua``."""
+    return pack_ids(spec.after) + _TAIL.pack(len(spec.after), spec.after_failure is AfterFailure.RUN)
 
 
 def pack_jobs(jobs: Sequence[PackedJob], max_depth: int) -> list[Argument]:

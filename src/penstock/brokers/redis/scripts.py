@@ -6,6 +6,12 @@ from importlib.resources import files
 
 import msgspec
 
+EFFECTS = ("after",)
+"""What the end of a job may bring about, see ``effects`` in ``lua/common.lua``."""
+
+COMPOSED = {"swap": ("swap", "submit")}
+"""Verbs that go on as another one."""
+
 
 class Script(msgspec.Struct, frozen=True):
     """A script with the name by which a server that has seen it knows it."""
@@ -18,5 +24,6 @@ class Script(msgspec.Struct, frozen=True):
 def script(verb: str) -> Script:
     """The script of a verb."""
     folder = files(__package__).joinpath("lua")
-    text = b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("common", verb))
+    names = ("common", *EFFECTS, *COMPOSED.get(verb, (verb,)))
+    text = b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in names)
     return Script(text, hashlib.sha1(text).hexdigest().encode())  # noqa: S324 - Redis names scripts so

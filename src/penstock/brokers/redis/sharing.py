@@ -32,7 +32,7 @@ def print_of(fingerprint: str) -> bytes:
 
 def pack_asked(spec: JobSpec) -> tuple[bytes, bytes]:
     """What a job shares, and what the feed tells if it joins another; nothing if it does not share."""
-    if not spec.cache_ms:
+    if not sharing.shares(spec):
         return b"", b""
     how = 1 if sharing.looks(spec) else 2
     keep = min(spec.cache_ms, _LONGEST_MS).to_bytes(6, "little")

@@ -73,7 +73,7 @@ def keyed(db: sqlite3.Connection, client: str, name: str) -> str | None:
 
 def take_off(tx: Transaction, n: int, spec: JobSpec) -> None:
     """This job is the one in flight from now on."""
-    if spec.cache_ms:
+    if sharing.shares(spec):
         tx.connection.execute(
             "INSERT OR REPLACE INTO flights (fingerprint, n, keep_ms) VALUES (?, ?, ?)",
             (spec.fingerprint, n, spec.cache_ms),
@@ -82,7 +82,7 @@ def take_off(tx: Transaction, n: int, spec: JobSpec) -> None:
 
 def take_off_again(tx: Transaction, job: Job) -> None:
     """A job that is retried is in flight again, unless another one is."""
-    if job.spec.cache_ms:
+    if sharing.shares(job.spec):
         tx.connection.execute(
             "INSERT OR IGNORE INTO flights (fingerprint, n, keep_ms) SELECT ?, n, ? FROM jobs WHERE id = ?",
             (job.spec.fingerprint, job.spec.cache_ms, job.id),

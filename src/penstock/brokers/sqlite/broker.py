@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import answers, reads, removal, shelves, submission, verbs
+from penstock.brokers.sqlite import answers, followers, reads, removal, shelves, verbs
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
-from penstock.brokers.sqlite.writer import Step, Writer, unavailable
+from penstock.brokers.sqlite.writer import Step, Transaction, Writer, unavailable
 from penstock.core.clock import Clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.job import Job, JobSpec, WorkerInfo
@@ -98,7 +98,7 @@ class SqliteBroker:
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
         """See `Broker.submit`."""
-        return await self._write(lambda tx: submission.submit(tx, specs, self._options.max_depth))
+        return await self._write(lambda tx: followers.submit(tx, specs, self._options.max_depth))
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
         """See `Broker.claim`."""
@@ -134,11 +134,11 @@ class SqliteBroker:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """See `Broker.settle`."""
-        return await self._write(lambda tx: verbs.settle(tx, settlements))
+        return await self._write(lambda tx: followers.settle(tx, settlements))
 
     async def cancel(self, job_ids: Sequence[str], *, force: bool = False) -> list[Job | None]:
         """See `Broker.cancel`."""
-        return await self._write(lambda tx: verbs.cancel(tx, job_ids, force=force))
+        return await self._write(lambda tx: followers.cancel(tx, job_ids, force=force))
 
     async def retry(self, job_ids: Sequence[str]) -> list[Job | None]:
         """See `Broker.retry`."""
@@ -211,6 +211,10 @@ class SqliteBroker:
                 return found
             await bell.wait(heard, remaining)
 
+    async def now(self) -> int:
+        """See `Broker.now`."""
+        return self._clock()
+
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
         return await self._read(lambda db: reads.stats(db, self._clock(), self._options.max_depth))
@@ -226,6 +230,24 @@ class SqliteBroker:
     async def shelf(self, shelf: str) -> dict[str, bytes]:
         """See `Broker.shelf`."""
         return await self._read(lambda db: shelves.shelf(db, shelf))
+
+    async def swap(  # noqa: PLR0917 - see `Broker.swap`
+        self,
+        shelf: str,
+        name: str,
+        old: bytes | None,
+        new: bytes | None,
+        specs: Sequence[JobSpec] = (),
+        not_before: int = 0,
+    ) -> list[Receipt] | None:
+        """See `Broker.swap`."""
+
+        def step(tx: Transaction) -> list[Receipt] | None:
+            if tx.now < not_before or not shelves.swap(tx, shelf, name, old, new):
+                return None
+            return followers.submit(tx, specs, self._options.max_depth)
+
+        return await self._write(step)
 
     async def _write(self, step: Step[Answer], *, lasting: bool = True) -> Answer:
         return await self._writer.run(step, self._options.timeout_s, lasting=lasting)

@@ -67,6 +67,14 @@ CREATE TABLE IF NOT EXISTS depths (
   PRIMARY KEY (queue, state)
 ) WITHOUT ROWID;
 
+-- waits: which job waits for which. Rows go when the one that is waited for ends, or the one that waits.
+CREATE TABLE IF NOT EXISTS waits (
+  ahead TEXT NOT NULL,
+  follower TEXT NOT NULL,
+  PRIMARY KEY (ahead, follower)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS waits_follower ON waits (follower);
+
 -- shelves: small documents that all nodes share.
 CREATE TABLE IF NOT EXISTS shelves (
   shelf TEXT NOT NULL,

@@ -18,3 +18,14 @@ def put(tx: Transaction, shelf: str, name: str, body: bytes | None) -> None:
 def shelf(db: sqlite3.Connection, name: str) -> dict[str, bytes]:
     """Every document of a shelf."""
     return dict(db.execute("SELECT name, body FROM shelves WHERE shelf = ?", (name,)))
+
+
+def swap(tx: Transaction, shelf: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+    """Put ``new`` in the place of ``old``; False, and nothing, if another document is there."""
+    found = tx.connection.execute(
+        "SELECT body FROM shelves WHERE shelf = ? AND name = ?", (shelf, name)
+    ).fetchone()
+    if (found[0] if found else None) != old:
+        return False
+    put(tx, shelf, name, new)
+    return True

@@ -34,7 +34,7 @@ def _submit_one(tx: Transaction, spec: JobSpec, room: depth.Room, counts: Counte
     if known is not None:
         return known
     full = None if spec.part is not None else room.why_full(spec.queue)
-    if (full or spec.cache_ms) and _is_known(tx, spec):
+    if (full or sharing.shares(spec)) and _is_known(tx, spec):
         return _answer_again(tx, spec.id, spec)
     looks = sharing.looks(spec)
     if looks and (source := answers.source(tx, spec)):

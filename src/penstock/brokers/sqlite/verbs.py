@@ -245,18 +245,19 @@ def _remember(tx: Transaction, n: int, newest: past.Attempt) -> None:
 def cancel(tx: Transaction, job_ids: Sequence[str], *, force: bool) -> list[Job | None]:
     """Apply `lifecycle.cancel` to each job."""
     rule = partial(lifecycle.cancel, force=force)
-    changed = {job_id: _change(tx, job_id, rule) for job_id in dict.fromkeys(job_ids)}
+    changed = {job_id: change(tx, job_id, rule) for job_id in dict.fromkeys(job_ids)}
     return [changed[job_id] for job_id in job_ids]
 
 
 def retry(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
     """Apply `lifecycle.revive` to each job."""
-    jobs = [_change(tx, job_id, lifecycle.revive) for job_id in job_ids]
+    jobs = [change(tx, job_id, lifecycle.revive) for job_id in job_ids]
     tx.rings.add(JOBS)
     return jobs
 
 
-def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job | None:
+def change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job | None:
+    """Apply a rule to a job and tell of its new state; None for an unknown id."""
     before = job_by_id(tx.connection, job_id)
     if before is None:
         return None

@@ -13,6 +13,7 @@ from penstock.cli.follow import follow
 from penstock.cli.run import AS_JSON, ExitCode, Json, Url, client, params_from, plain_errors, with_client
 from penstock.client import AsyncClient
 from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.job import AfterFailure
 from penstock.core.submission import JobView, TaskView
 
 BATCH = 1_000
@@ -25,6 +26,11 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end and show pr
 Priority = Annotated[str | None, typer.Option("--priority", help="high, medium or low.")]
 Queue = Annotated[str | None, typer.Option("--queue", help="Queue to stand in.")]
 Delay = Annotated[float | None, typer.Option("--delay", help="Seconds before it is due.")]
+RunAt = Annotated[str | None, typer.Option("--run-at", help="When it is due: a time with its zone.")]
+After = Annotated[list[str] | None, typer.Option("--after", help="A job that must have ended. Repeatable.")]
+AfterBad = Annotated[
+    AfterFailure | None, typer.Option("--after-failure", help="If one of those does not succeed.")
+]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds one attempt may take.")]
 MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", help="Attempts before it fails.")]
 Cache = Annotated[
@@ -105,6 +111,9 @@ def _task_command(task: TaskView, url: str | None) -> Any:
         priority: Priority = None,
         queue: Queue = None,
         delay_s: Delay = None,
+        run_at: RunAt = None,
+        after: After = None,
+        after_failure: AfterBad = None,
         timeout_s: Timeout = None,
         max_attempts: MaxAttempts = None,
         idempotency_key: Key = None,
@@ -115,6 +124,9 @@ def _task_command(task: TaskView, url: str | None) -> Any:
             "priority": priority,
             "queue": queue,
             "delay_s": delay_s,
+            "run_at": run_at,
+            "after": after or None,
+            "after_failure": after_failure,
             "timeout_s": timeout_s,
             "max_attempts": max_attempts,
             "idempotency_key": idempotency_key,

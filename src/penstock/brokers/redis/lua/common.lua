@@ -31,6 +31,7 @@
 --   drained:S hash  queue -> number of its jobs that ended in the ten seconds S
 --   shelf:S   hash  name of a document -> the document
 --   depths    hash  state and queue -> number of jobs      paused  set of queues
+--   waits     hash  job that waits for others -> see WAIT      followers  hash  job -> those that wait for it
 --   events    stream  one entry per verb and kind of event      meta  hash
 
 local time = redis.call('TIME')
@@ -291,8 +292,12 @@ end
 
 local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), until_ms, worker) end
 
+-- What else the end of jobs brings about: functions without arguments, which may end further jobs.
+local effects = {}
+
 -- Writes all that was collected.
 local function finish()
+  for i = 1, #effects do effects[i]() end
   ring_if_sooner()
   post()
   keep_answers()

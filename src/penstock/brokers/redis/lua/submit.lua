@@ -1,11 +1,12 @@
 -- Keeps jobs, or answers them with what is known.
 -- ARGV[3]  ids, 16 bytes each
--- ARGV[4]  delays in ms, 8 bytes each, or nothing if there are none
+-- ARGV[4]  delays in ms, 8 bytes each, or nothing if there are none; with AFTER added for a job that waits for others
 -- ARGV[5]  idempotency keys, 16 bytes each, all zero for none, or nothing if there are none
 -- ARGV[6]  how many jobs of a queue may wait, if the queue has no limit of its own
 -- ARGV[7]  1 for each job that is kept even in a full queue, 0 for the others, or nothing if there are none
 -- ARGV[8]  what each job shares, see ASKED, or nothing if none does
--- ARGV[9…] fixed parts, with the stamp but for the time; then, if some share, what the feed tells of each that joins
+-- ARGV[9…] fixed parts, with the stamp but for the time, behind that of a job that waits for others those and
+-- TAIL; then, if some share, what the feed tells of each that joins
 -- Answer: clock, now, positions (from 1) of the jobs that were not kept as they came, of each how it was
 -- answered (r repeated, h cached, j joined, x refused), their ids, those jobs (see read), of each that was
 -- refused the place of the reason in the following list, and that: depth, limit and drains of a full queue.
@@ -157,11 +158,16 @@ local function refuse(i, queue, line)
   answer(i, 'x', NO_KEY)
 end
 
+local followed = {}
 local function accept(id, fixed, head, queue, delay, asks)
+  local list, anyway
+  if delay >= AFTER then fixed, list, anyway = without_tail(fixed) end
   local spec = struct.pack('<I6', now) .. fixed
   put('specs', id, spec)
   local job
-  if delay == 0 then
+  if list then
+    followed[#followed + 1] = follower(id, list, anyway, now + delay - AFTER, head, queue)
+  elseif delay == 0 then
     enqueue(queue, now + head, id)
     count(QUEUED, queue, 1)
     tell('q', id, '')
@@ -213,6 +219,7 @@ for i, id in ipairs(ids) do
     end
   end
 end
+if #followed > 0 then hold(followed, fresh) end
 for span in pairs(spans) do place('spans', 0, span) end
 finish()
 for name, change in pairs(counts) do

@@ -1,0 +1,112 @@
+"""Submits the jobs of schedules when they are due. Every worker runs one, and none is the leader.
+
+All of them try, and the broker lets one succeed: a tick's job is kept in the step that replaces the very
+schedule that was read by one whose ``last`` is that tick. By the broker's clock it is never too early.
+"""
+
+import asyncio
+import contextlib
+
+import structlog
+
+from penstock.core.clock import Clock, system_clock
+from penstock.core.errors import PenstockError
+from penstock.core.ids import new_id
+from penstock.core.schedule import SHELF, after_turn, decode, encode, next_due, spec_of, turn
+from penstock.ports import Admission, Broker, Receipt
+
+LOOK_S, IDLE_S = 1.0, 2.0
+"""How often schedules are read again, and how often if there are none; a new one begins within this time."""
+
+SOON_S = 0.05
+"""How soon to look again after a refusal: another worker was faster, or the broker's clock is behind."""
+
+SET_CLOCK_EVERY = 60
+"""Looks between two questions to the broker for its time."""
+
+
+class Ticker:
+    """Runs until cancelled. ``node`` is written on the jobs that it submits."""
+
+    def __init__(self, broker: Broker, node: str, clock: Clock = system_clock) -> None:
+        self._broker = broker
+        self._node = node
+        self._clock = clock
+        self._ahead_ms = 0
+        self._looks = 0
+        self._due: dict[str, tuple[bytes, int | None]] = {}
+        self._log = structlog.get_logger("penstock.ticker")
+
+    @property
+    def now(self) -> int:
+        """The broker's present as this worker knows it, UTC milliseconds."""
+        return self._clock() + self._ahead_ms
+
+    async def run(self) -> None:
+        """Look, submit what is due, and sleep until the next tick or the next look."""
+        task = asyncio.current_task()
+        while not (task and task.cancelling()):  # a verb that has begun answers even when it is cancelled
+            pause_s = LOOK_S
+            try:
+                pause_s = await self.look()
+            except PenstockError as failed:
+                self._log.warning("schedules put off", error=failed.message)
+            except Exception:  # noqa: BLE001 - a worker without its ticker would look well
+                self._log.exception("schedules failed")
+            await asyncio.sleep(pause_s)
+
+    async def look(self) -> float:
+        """Submit what is due; returns the seconds until it is worth another look."""
+        kept = await self._broker.shelf(SHELF)
+        if not kept:
+            return IDLE_S
+        if self._looks % SET_CLOCK_EVERY == 0:
+            await self._set_clock()
+        self._looks += 1
+        self._due = {name: due for name, due in self._due.items() if name in kept}
+        pauses = [await self._serve(name, body) for name, body in kept.items()]
+        return min([LOOK_S, *pauses])
+
+    async def _set_clock(self) -> None:
+        asked_at = self._clock()
+        theirs = await self._broker.now()
+        self._ahead_ms = theirs - (asked_at + self._clock()) // 2
+
+    async def _serve(self, name: str, body: bytes) -> float:
+        """Take one schedule's turn if it is due; the seconds until its next."""
+        known, due = self._due.get(name, (b"", None))
+        if known != body:
+            due = self._note(name, body)
+        if due is None:
+            return LOOK_S
+        if due > self.now:
+            return (due - self.now) / 1000
+        return await self._submit(name, body)
+
+    def _note(self, name: str, body: bytes) -> int | None:
+        """When it is due; None for never, and for what only a newer release or machine understands."""
+        due, schedule = None, decode(body)
+        with contextlib.suppress(ValueError):
+            due = None if schedule is None else next_due(schedule)
+        self._due[name] = body, due
+        return due
+
+    async def _submit(self, name: str, body: bytes) -> float:
+        schedule = decode(body)
+        taken = None if schedule is None else turn(schedule, self.now)
+        if schedule is None or taken is None:
+            return SOON_S
+        specs = [spec_of(schedule, tick, new_id(), self._node) for tick in taken.ticks]
+        changed = encode(after_turn(schedule, taken, [spec.id for spec in specs]))
+        receipts = await self._broker.swap(SHELF, name, body, changed, specs, taken.last)
+        if receipts is None:
+            await self._set_clock()
+            return SOON_S
+        self._tell(name, receipts)
+        due = self._note(name, changed)
+        return LOOK_S if due is None else max(0.0, (due - self.now) / 1000)
+
+    def _tell(self, name: str, receipts: list[Receipt]) -> None:
+        refused = sum(receipt.admission is Admission.REFUSED for receipt in receipts)
+        if refused:
+            self._log.warning("ticks were lost, their queue is full", schedule=name, ticks=refused)
