@@ -83,7 +83,8 @@ class RedisBroker:
         return receipts
 
     async def _as_they_stand(self, receipts: list[Receipt]) -> list[Receipt]:
-        jobs = await self.get([receipt.job.id if receipt.job else "" for receipt in receipts])
+        held = [one.job.id if one.job and one.job.spec.after else "" for one in receipts]
+        jobs = await self.get(held)
         return [replace(one, job=job or one.job) for one, job in zip(receipts, jobs, strict=True)]
 
     async def _submit(self, jobs: list[PackedJob]) -> tuple[int, Known]:

@@ -27,7 +27,13 @@ def submit(tx: Transaction, specs: Sequence[JobSpec], max_depth: int) -> list[Re
         return receipts
     new = {one.job.id for one in receipts if one.job and one.admission is Admission.ACCEPTED}
     follow(tx, [job.id for job in held if job.id in new and _look_ahead(tx, job)])
-    return [replace(one, job=one.job and job_by_id(tx.connection, one.job.id)) for one in receipts]
+    return [_as_it_stands(tx, one) for one in receipts]
+
+
+def _as_it_stands(tx: Transaction, receipt: Receipt) -> Receipt:
+    if receipt.job is None or not receipt.job.spec.after:
+        return receipt
+    return replace(receipt, job=job_by_id(tx.connection, receipt.job.id))
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
