@@ -80,6 +80,7 @@ def _environment(server: Server, aim: str, plan: Plan, folder: Path) -> dict[str
         "BENCH_REDIS_URL": server.url,
         "PENSTOCK_BROKER_URL": plan.penstock_url.format(port=server.port, folder=folder),
         "PENSTOCK_LOG_LEVEL": "warning",
+        "PENSTOCK_MAX_DEPTH": str(10**9),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH")])),
     }
 

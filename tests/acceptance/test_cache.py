@@ -53,7 +53,7 @@ def clerk(make_node) -> Clerk:
 
 
 def test_equal_questions_over_many_connections_run_once(clerk):
-    answers = asyncio.run(clerk.ask_all([7] * REQUESTS, seconds=0.5))
+    answers = asyncio.run(clerk.ask_all([7] * REQUESTS, seconds=1.0))
     assert Counter((each.status_code, each.json()["result"]) for each in answers) == {(200, 49): REQUESTS}
     assert clerk.runs() == {7: 1}
     told = Counter(
@@ -69,7 +69,7 @@ def test_equal_questions_over_many_connections_run_once(clerk):
     stats = httpx.get(f"{clerk.node.url}/stats").json()["cache"]
     assert (stats["entries"], stats["misses"]) == (11, 11)
     assert stats["hits"] + stats["joined"] == 2 * REQUESTS - 11
-    assert stats["cpu_seconds_saved"] >= 0.4 * told["cached"]
+    assert stats["cpu_seconds_saved"] >= 0.9 * told["cached"]
 
 
 def test_a_restart_of_everything_keeps_answers_limits_and_waiters(clerk):

@@ -133,10 +133,17 @@ async def test_a_refresh_replaces_the_answer_whatever_older_jobs_find(
 
 async def test_failures_are_not_kept(broker: Broker) -> None:
     await run_one(broker, GONE, fingerprint="f" * 64, cache_ms=KEEP_MS)
+    assert (await broker.stats()).cache.entries == 0
     job = await ask_job(broker)
     await broker.cancel([job.id])
     assert (await get_one(broker, job.id)).state is State.CANCELLED
     assert (await ask(broker)).admission is Admission.ACCEPTED
+
+
+async def test_a_refresh_that_fails_leaves_the_old_answer(broker: Broker, clock: ManualClock) -> None:
+    await answered(broker, clock)
+    await run_one(broker, GONE, fingerprint="f" * 64, cache_ms=KEEP_MS, refresh=True)
+    assert (await ask(broker)).admission is Admission.CACHED
 
 
 @pytest.mark.parametrize("how", ["purge", "trim"])

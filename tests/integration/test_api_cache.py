@@ -191,7 +191,8 @@ async def test_the_client_tells_how_a_job_was_answered(house):
         await house.ask("PUT", "/queues/default", {"max_depth": 0})
         with pytest.raises(PenstockError, match="is full") as refused:
             await client.submit("noop")
-        assert (refused.value.code, refused.value.retry_after_s) == ("QUEUE_FULL", 1)
+        assert refused.value.code == "QUEUE_FULL"
+        assert 1 <= refused.value.retry_after_s <= 60
 
 
 async def test_the_command_line_shows_how_a_job_was_answered(house, capsys):

@@ -133,6 +133,18 @@ def test_the_data_version_is_asked_for_at_each_submission():
     assert key(1, priced) != key(1, priced)
 
 
+def test_a_data_version_that_cannot_be_told_names_the_task():
+    @task(cache=True, data_version=lambda: {}["prices"])
+    def priced(value: int) -> int:
+        return value
+
+    with pytest.raises(
+        PenstockError, match="data version of task priced cannot be told: KeyError"
+    ) as refused:
+        priced.data_version()
+    assert refused.value.code == "INTERNAL_ERROR"
+
+
 def test_names_that_become_one_are_refused():
     with pytest.raises(PenstockError, match=r"params\.value: has names that differ only"):
         whatever.parse({"value": {"é": 1, "e\u0301": 2}})

@@ -23,7 +23,7 @@ class Penstock:
 
     about = About(
         packages=("penstock", "redis", "hiredis"),
-        settings="defaults; --slots 2",
+        settings="defaults but for the limit of waiting jobs; --slots 2",
         drain_rate=40_000,
         submit_rate=80_000,
     )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 from pydantic_core import to_jsonable_python
 
 from penstock.core.composed import composed
-from penstock.core.errors import PenstockError, field_error
+from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import canonical, encode_sorted, non_finite
 from penstock.core.job import Limits, Priority
 from penstock.core.plain import LONGEST_SURE, plain_validator
@@ -79,8 +79,17 @@ class Task(Generic[Params, Result]):
         return self._result.json_schema(mode="serialization")
 
     def data_version(self) -> str:
-        """Which data the answer depends on besides the parameters, as they are now."""
-        return self._data_version if isinstance(self._data_version, str) else self._data_version()
+        """Which data the answer depends on besides the parameters, as they are now.
+
+        Raises INTERNAL_ERROR if the task's own function does not tell.
+        """
+        if isinstance(self._data_version, str):
+            return self._data_version
+        try:
+            return str(self._data_version())
+        except Exception as failed:
+            message = f"the data version of task {self.name} cannot be told: {type(failed).__name__}"
+            raise PenstockError(ErrorCode.INTERNAL_ERROR, message) from failed
 
     def parse(self, params: Any) -> bytes:
         """Canonical JSON of validated parameters with every default filled in.

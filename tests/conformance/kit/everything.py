@@ -2,13 +2,14 @@
 
 import asyncio
 import random
+from functools import partial
 
 from kit import workload
 from kit.time import ManualClock
-from kit.values import claim, feed, finish, get_one, held, run_one, submit_one, worker
-from penstock.core.job import JobProgress, State
+from kit.values import claim, feed, finish, get_one, held, run_one, spec, submit_one, worker
+from penstock.core.job import JobProgress, Priority, State
 from penstock.core.lifecycle import Claim
-from penstock.ports import Broker, JobQuery
+from penstock.ports import DEPTHS, Broker, JobQuery
 
 LONG_MS = 10**9
 """Longer than anything is kept."""
@@ -23,6 +24,7 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
         await _cancel_one(broker),
         await _lose_one(broker, clock),
     }
+    mine |= await _share(broker)
     mine.add((await submit_one(broker, idempotency_key="key", delay_ms=LONG_MS)).id)
     await _read(broker)
     await broker.pause("a")
@@ -38,6 +40,27 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     purged = (await run_one(broker, queue="to purge")).id
     assert await broker.purge([purged]) == [True]
     return mine | {purged}
+
+
+async def _share(broker: Broker) -> set[str]:
+    """Join a job, raise it, leave it, be answered; meet a full queue; forget answers, one and all."""
+    ask = partial(submit_one, broker, queue="shared", cache_ms=1_000)
+    first, second = await ask(priority=Priority.LOW), await ask(idempotency_key="joins")
+    assert first.id == second.id
+    await broker.cancel([first.id])
+    await broker.cancel([first.id], force=True)
+    await broker.retry([first.id])
+    (claimed,) = await claim(broker, queues=("shared",))
+    assert await broker.settle([finish(claimed)]) == [True]
+    hit = await ask()
+    assert hit.cached
+    await broker.put(DEPTHS, "shared", b"0")
+    (refused,) = await broker.submit([spec(queue="shared")])
+    assert refused.job is None
+    await broker.put(DEPTHS, "shared", None)
+    assert await broker.forget_answers(["nothing"]) == 0
+    assert await broker.forget_answers() == 1
+    return {first.id, hit.id}
 
 
 async def _read(broker: Broker) -> None:

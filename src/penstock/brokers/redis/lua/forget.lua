@@ -5,9 +5,8 @@ if ARGV[OWN] then
   local prints = {}
   for at = 1, #ARGV[OWN], 32 do prints[#prints + 1] = string.sub(ARGV[OWN], at, at + 31) end
   counted = 0
-  for _, print in ipairs(prints) do
-    local good = redis.call('ZSCORE', key('stale'), print)
-    if good and tonumber(good) > now then counted = counted + 1 end
+  for _, answer in ipairs(each('HMGET', 'answers', prints)) do
+    if answer and select(2, struct.unpack(ANSWER, answer)) > now then counted = counted + 1 end
   end
   for _, name in ipairs({ 'answers', 'flights' }) do each('HDEL', name, prints) end
   each('ZREM', 'stale', prints)

@@ -8,7 +8,7 @@ local landed = {} -- fingerprints of which no job is in flight
 local function share_again(i, id)
   local print, keep = struct.unpack(SHARE, shares[i])
   put('shared', id, struct.pack(SHARE, print, keep, 1))
-  if landed[print] == nil then landed[print] = redis.call('HEXISTS', key('flights'), print) == 0 end
+  if landed[print] == nil then landed[print] = not redis.call('HGET', key('flights'), print) end
   if landed[print] then put('flights', print, id) end
   landed[print] = false
 end
