@@ -51,14 +51,23 @@ async def test_a_follower_is_queued_in_the_step_that_ends_the_last_it_waits_for(
 
 
 async def test_a_waiting_worker_is_woken_by_the_release(broker, other):
-    first = await submit_one(broker)
-    follower = await submit_one(broker, after=(first.id,))
-    running = await claim_one(broker)
-    waiting = asyncio.create_task(other.claim("sleeper", ["default"], 1, 20))
-    await asyncio.wait([waiting], timeout=0.1)
-    async with asyncio.timeout(10):
+    """At once, in the best of five tries: brokers also look by themselves, but seldom."""
+    loop, took_s = asyncio.get_running_loop(), []
+    for _ in range(5):
+        first = await submit_one(broker)
+        follower = await submit_one(broker, after=(first.id,))
+        running = await claim_one(broker)
+        waiting = asyncio.create_task(other.claim("sleeper", ["default"], 1, 20))
+        await asyncio.wait([waiting], timeout=0.1)
+        settled_at = loop.time()
         await broker.settle([finish(running)])
-        assert [one.spec.id for one in await waiting] == [follower.id]
+        (claimed,) = await waiting
+        took_s.append(loop.time() - settled_at)
+        assert claimed.spec.id == follower.id
+        await broker.settle([finish(claimed)])
+        if took_s[-1] < 0.5:
+            return
+    raise AssertionError(took_s)
 
 
 @pytest.mark.parametrize("failing", ["fails", "is cancelled"])

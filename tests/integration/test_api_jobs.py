@@ -14,7 +14,7 @@ BROKEN = Failed(JobError("TASK_ERROR", "it broke", "Traceback …"), permanent=T
 LISTED_IN_THE_DESIGN = {
     *("id", "task", "state", "queue", "priority", "params", "result", "error", "progress", "attempt"),
     *("max_attempts", "cached", "joined", "created_at", "started_at", "finished_at", "initiated_by"),
-    *("handled_by", "checked_by", "request_id", "parent_id", "position", "eta_s"),
+    *("handled_by", "checked_by", "request_id", "parent_id", "after", "waits", "position", "eta_s"),
 }
 ADDED = {"waiters", "cache_key", "due_at", "losses", "crashes", "cancel_requested"}
 

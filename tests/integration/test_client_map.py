@@ -158,6 +158,36 @@ async def test_a_chain_waits_link_by_link(house, client):
         await house.hands.end(claim)
 
 
+async def test_a_handle_does_what_its_client_would(house):
+    async with AsyncClient("http://house", transport=house.transport) as client:
+        job = await client.start("noop", {"n": 1})
+        with pytest.raises(PenstockError, match="still queued"):
+            await job.result(0.01)
+        (claim,) = await house.hands.take()
+        await house.hands.say(claim, 0.5, "half")
+        assert (await job.progress()).fraction == 0.5
+        await house.hands.end(claim)
+        assert await job.result(PATIENCE_S) == 42
+        after = await client.start("noop", after=[job, claim.spec.id])
+        assert (await after.cancel()).state == "cancelled"
+        with pytest.raises(JobFailed, match="CANCELLED"):
+            await after.result()
+
+
+async def test_and_so_does_that_of_the_other_client(house):
+    def use(url):
+        with Client(url) as client:
+            job = client.start("noop")
+            assert job.progress is None
+            job.cancel()
+            with pytest.raises(JobFailed):
+                job.result()
+            return client.handle(job.id).wait(PATIENCE_S)
+
+    async with served(house.app) as url:
+        assert (await asyncio.to_thread(use, url)).state == "cancelled"
+
+
 async def test_a_job_may_be_named_by_itself(house):
     async with AsyncClient("http://house", transport=house.transport) as client:
         first = await client.submit("noop")

@@ -185,7 +185,7 @@ def _with_ids(options: Mapping[str, Any]) -> Mapping[str, Any]:
     after = options.get("after")
     if not after:
         return options
-    return {**options, "after": [each.id if isinstance(each, JobView) else each for each in after]}
+    return {**options, "after": [getattr(each, "id", each) for each in after]}
 
 
 def _models(model: type[Model], values: Iterable[Any]) -> list[Model]:

@@ -12,6 +12,7 @@ import httpx
 from penstock.client import gathering, messages
 from penstock.client.bar import progress_bar
 from penstock.client.gathering import Counts, Failures, Ready
+from penstock.client.handles import AsyncHandle, Handle
 from penstock.client.messages import MAX_WAIT_S, Call
 from penstock.client.patience import PATIENCE_S, Patience, all_keyed, keyed
 from penstock.core.errors import PenstockError
@@ -81,6 +82,14 @@ class Client:
     ) -> JobView:
         """Have a job done; ``options`` are the fields of `SubmitOptions`."""
         return self.send(messages.submit(task, params or {}, wait_s, self._keyed(options)))
+
+    def start(self, task: str, params: Mapping[str, Any] | None = None, **options: Any) -> Handle:
+        """Like `submit`, for a handle to the job: wait for it, take its result, cancel it."""
+        return self.handle(self.submit(task, params, **options).id)
+
+    def handle(self, job_id: str) -> Handle:
+        """A handle to a job; asks nobody yet."""
+        return Handle(self, job_id)
 
     def submit_many(self, submissions: Iterable[Submission | Mapping[str, Any]]) -> list[JobView]:
         """Have many jobs done with one request (at most 10 000), in order."""
@@ -213,6 +222,14 @@ class AsyncClient:
     ) -> JobView:
         """See `Client.submit`."""
         return await self.send(messages.submit(task, params or {}, wait_s, self._keyed(options)))
+
+    async def start(self, task: str, params: Mapping[str, Any] | None = None, **options: Any) -> AsyncHandle:
+        """See `Client.start`."""
+        return self.handle((await self.submit(task, params, **options)).id)
+
+    def handle(self, job_id: str) -> AsyncHandle:
+        """See `Client.handle`."""
+        return AsyncHandle(self, job_id)
 
     async def submit_many(self, submissions: Iterable[Submission | Mapping[str, Any]]) -> list[JobView]:
         """See `Client.submit_many`."""

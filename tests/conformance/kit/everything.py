@@ -23,6 +23,7 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
         await _wait_for_one(broker),
         await _cancel_one(broker),
         await _lose_one(broker, clock),
+        *await _chain_some(broker),
     }
     mine |= await _share(broker)
     mine.add((await submit_one(broker, idempotency_key="key", delay_ms=LONG_MS)).id)
@@ -31,7 +32,10 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     await broker.resume("b")
     await broker.put("shelf", "name", b"body")
     await broker.put("shelf", "gone", None)
+    assert await broker.swap("shelf", "name", b"body", b"other") == []
+    assert await broker.swap("shelf", "name", b"body", b"third") is None
     await broker.shelf("shelf")
+    await broker.now()
     await broker.claim("w", ["nothing here"], 1, 0.05)
     await broker.events(await broker.head(), 0.05)
     clock.advance(LONG_MS - 1)
@@ -104,6 +108,16 @@ async def _cancel_one(broker: Broker) -> str:
     await broker.retry([claimed.spec.id])
     await broker.cancel([claimed.spec.id])
     return claimed.spec.id
+
+
+async def _chain_some(broker: Broker) -> set[str]:
+    claimed = await _begun(broker, "chain")
+    waits = [await submit_one(broker, after=(claimed.spec.id,)) for _ in range(3)]
+    last = await submit_one(broker, after=(waits[0].id, waits[1].id))
+    await broker.cancel([waits[0].id])
+    assert await broker.settle([finish(claimed)]) == [True]
+    await broker.cancel([one.id for one in (*waits, last)])
+    return {claimed.spec.id, last.id, *(one.id for one in waits)}
 
 
 async def _lose_one(broker: Broker, clock: ManualClock) -> str:
