@@ -12,7 +12,7 @@ import psutil
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from penstock.api.addresses import networks
+from penstock.core.addresses import networks
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.keys import Key, from_entry
 from penstock.core.rate import USUAL_RATE, Rate, rate_of

@@ -33,6 +33,8 @@ def create_app(office: Office, lifespan: Lifespan | None = None) -> FastAPI:
         version=office.version,
         description="Durable jobs from CPU-heavy Python functions.",
         lifespan=life,
+        docs_url=None,  # see `routes.docs`: FastAPI's own loads its page from elsewhere
+        redoc_url=None,
         routes=list(_routes(office)),
     )
     errors.install(app)

@@ -11,9 +11,10 @@ import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from penstock.api import addresses, roles
+from penstock.api import roles
 from penstock.api.entrance import Entrance
 from penstock.api.wire import envelope
+from penstock.core import addresses
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.keys import Key, Role
 from penstock.service.desk import Desk

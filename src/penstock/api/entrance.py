@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from penstock.api.addresses import Network
+from penstock.core.addresses import Network
 from penstock.api.limiter import Limiter
 from penstock.core.keys import Key
 from penstock.service.keyring import Keyring

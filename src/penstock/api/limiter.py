@@ -51,7 +51,7 @@ class Shared(Storage, MovingWindowSupport):
     async def _unused(self, *_: Any) -> Any:
         raise NotImplementedError("only moving windows are counted here")
 
-    incr = get = get_expiry = check = reset = clear = _unused
+    incr = get = get_expiry = check = reset = clear = _unused  # type: ignore[assignment]
 
 
 class Limiter:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from penstock.api.addresses import networks
+from penstock.core.addresses import networks
 from penstock.api.entrance import Entrance
 from penstock.api.limiter import Limiter
 from penstock.app.broker import make_meter

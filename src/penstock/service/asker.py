@@ -7,7 +7,7 @@ from penstock.core.keys import Key, Role
 
 
 def client_of(named: str | None, by: Key | None) -> str | None:
-    """Whose job it is: the key's client. Raises FORBIDDEN for anybody else's name, unless an administrator says it."""
+    """Whose job it is: the key's client. Raises FORBIDDEN for another name that no administrator gives."""
     if by is None or (named is not None and by.role is Role.ADMIN):
         return named
     if named not in {None, by.client}:

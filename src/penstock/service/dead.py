@@ -18,7 +18,7 @@ class DeadLetters:
         self._broker = broker
 
     async def find(self, page: DeadPage, client: str | None = None) -> list[tuple[Job, list[Attempt]]]:
-        """Those that match, newest first, with what they remember of their attempts; only a ``client``'s own."""
+        """Those that match, of a ``client`` if one is given, newest first, with what is kept of attempts."""
         jobs = await self._broker.find(replace(_query(page, page.limit), client=client))
         attempts = await self._broker.attempts([job.id for job in jobs])
         return list(zip(jobs, attempts, strict=True))

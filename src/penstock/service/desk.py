@@ -53,7 +53,9 @@ class Desk:
         wait_s: float = 0.0,
         by: Key | None = None,
     ) -> Receipt:
-        """Have one job done ``by`` order of a key; with ``wait_s`` the receipt's job is as it has ended by then.
+        """Have one job done; with ``wait_s`` the receipt's job is as it has ended by then.
+
+        ``by`` is the key that it was asked for with.
 
         Raises TASK_UNKNOWN, VALIDATION_ERROR naming the fields, or CONFLICT for a reused key.
         """

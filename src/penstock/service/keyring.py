@@ -1,4 +1,4 @@
-"""API keys on the broker's shelf: made, listed and revoked there, and known to every node within two seconds."""
+"""API keys on the broker's shelf: made, listed and revoked there, known to every node within two seconds."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _decode = msgspec.json.Decoder(Key).decode
 
 
 async def stored(broker: Broker) -> list[Key]:
-    """Every key on the shelf, by name. One that a newer release wrote and this one cannot read is left out."""
+    """Every key on the shelf, by name; without those of a newer release that this one cannot read."""
     found = (_read(body) for body in (await broker.shelf(SHELF)).values())
     return sorted((key for key in found if key is not None), key=lambda key: key.name)
 

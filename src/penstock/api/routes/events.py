@@ -7,12 +7,14 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from penstock.api.doors import confined_to, key_of
 from penstock.api.office import Office
 from penstock.api.routes.jobs import JobId
 from penstock.api.routing import make_router
 from penstock.api.wire import encode, event_view, job_view
 from penstock.core.errors import PenstockError
 from penstock.service.desk import Desk
+from penstock.service.owners import Owners
 
 PING_S = 15
 
@@ -31,7 +33,8 @@ def router(office: Office) -> APIRouter:
     ) -> EventSourceResponse:
         """Everything that happens, from now on or after a known event."""
         start = await desk.start(_resumed(after, last_event_id))
-        return EventSourceResponse(_stream(desk, request, start, None), ping=PING_S)
+        client = confined_to(key_of(request))
+        return EventSourceResponse(_stream(desk, request, start, None, client), ping=PING_S)
 
     @routes.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
     async def of_one_job(
@@ -63,10 +66,14 @@ def _resumed(after: str | None, last_event_id: str | None) -> str | None:
 
 
 async def _stream(
-    desk: Desk, request: Request, after: str, job_id: str | None
+    desk: Desk, request: Request, after: str, job_id: str | None, client: str | None = None
 ) -> AsyncIterator[ServerSentEvent]:
+    """The feed, or the part of it that is about jobs of a ``client``."""
+    owners = Owners(desk)
     try:
         async for event in desk.events(after, job_id):
+            if event is not None and client is not None and await owners.of(event.job_id) != client:
+                continue
             if event is not None:
                 yield ServerSentEvent(encode(event_view(event)).decode(), event=event.kind, id=event.id)
             elif await request.is_disconnected():

@@ -85,6 +85,7 @@ def router(office: Office) -> APIRouter:
     @routes.get("/jobs", response_model=JobList)
     async def find(
         request: Request,
+        *,
         state: State | None = None,
         task: str | None = None,
         queue: str | None = None,

@@ -18,10 +18,10 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
 
 
 def origin(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
-    """The address a request came from: the last one in the chain of proxies that is no trusted proxy itself.
+    """The address a request came from: the last in the chain of proxies that is no trusted proxy itself.
 
-    ``forwarded`` are the values of X-Forwarded-For, in order. What a trusted proxy passed on and is no address
-    counts as that proxy's own.
+    ``forwarded`` are the values of X-Forwarded-For, in order. What a trusted proxy passed on and is no
+    address counts as that proxy's own.
     """
     here = peer
     hops = [hop.strip() for value in forwarded for hop in value.split(",")]
