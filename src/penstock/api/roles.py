@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from penstock.core.keys import Role
 
-OPEN = frozenset({"/", "/livez", "/healthz", "/docs", "/docs/oauth2-redirect"})
+OPEN = frozenset({"/", "/livez", "/healthz", "/docs"})
 """Paths that need no key: probes, and pages that hold nothing but themselves."""
 
 OPEN_FOLDERS = ("/assets/", "/static/", "/docs/")

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from penstock.core.addresses import networks
 from penstock.api.entrance import Entrance
 from penstock.api.limiter import Limiter
 from penstock.app.broker import make_meter
+from penstock.core.addresses import networks
 from penstock.ports import Broker
 from penstock.service.keyring import Keyring
 from penstock.settings import Settings

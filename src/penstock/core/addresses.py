@@ -1,6 +1,6 @@
 """Whose request it is when all that is known is where it came from.
 
-Only proxies that are trusted may say for whom they ask: anybody else could make up an address for each request.
+Only proxies that are trusted may say for whom they ask: anybody else could make up one for each request.
 """
 
 import ipaddress

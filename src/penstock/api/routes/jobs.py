@@ -3,7 +3,15 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
-from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    BaseModel,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import CoreSchema
 
 from penstock.api.doors import confined_to, key_of
 from penstock.api.errors import field_of, request_id
@@ -34,10 +42,20 @@ def _or_problem(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         return field_error([(field_of(each["loc"]) or "submission", each["msg"]) for each in problems])
 
 
+class _OrAnything:
+    """For the document: an item that is no submission is taken, and answered by an error in its place."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(inner: CoreSchema, describe: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [describe(inner), {"description": "anything else gets an error as its receipt"}]}
+
+
 class BatchRequest(BaseModel):
     """Independent submissions, answered one by one and in order; a misshapen one gets an error of its own."""
 
-    jobs: list[Annotated[Submission, WrapValidator(_or_problem)]] = Field(min_length=1, max_length=MAX_BATCH)
+    jobs: list[Annotated[Submission, WrapValidator(_or_problem), _OrAnything]] = Field(
+        min_length=1, max_length=MAX_BATCH
+    )
 
 
 class JobList(BaseModel):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 
 from penstock.api.doors import key_of
@@ -24,7 +24,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    message: str
+    message: str = Field(json_schema_extra={"minLength": 1})  # our own words say so better than pydantic's
 
 
 class Enqueued(BaseModel):
