@@ -17,7 +17,7 @@ from support.node import Node
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-EXAMPLES = 150 if os.environ.get("PENSTOCK_TEST_PROFILE") == "long" else 12
+EXAMPLES = 150 if os.environ.get("PENSTOCK_TEST_PROFILE") == "long" else 8
 TASKS = """
 from penstock import task
 

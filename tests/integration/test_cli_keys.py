@@ -43,7 +43,7 @@ def test_a_key_is_printed_once_and_only_its_hash_is_kept(penstock, tmp_path):
     }
     secret = text.split("_", 2)[2].encode()
     digest = hashlib.sha256(text.encode()).hexdigest().encode()
-    kept = b"".join(file.read_bytes() for file in tmp_path.glob("penstock.db*"))
+    kept = b"".join(file.read_bytes() for file in tmp_path.glob("penstock.db*") if file.is_file())
     assert digest in kept
     assert secret not in kept
     assert digest.decode() not in listed.stdout + penstock("keys", "list").stdout

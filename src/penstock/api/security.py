@@ -15,7 +15,7 @@ _EITHER = [{"bearer": []}, {"api_key": []}]
 
 
 def describe(app: FastAPI, entrance: Entrance) -> None:
-    """Have the document say that keys are needed while they are, and that they may be sent while they are not."""
+    """Have the document say that keys are needed; while they are not, that they may be sent."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
