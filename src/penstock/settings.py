@@ -152,8 +152,8 @@ class Settings(BaseSettings):
         default=(),
         description="origins whose pages may call the API from a browser, such as https://app.example",
     )
-    hsts: Duration = Field(
-        default=0, ge=0, description="how long browsers are told to use TLS alone; set it only behind TLS"
+    hsts: Duration | None = Field(
+        default=None, description="how long browsers are told to use TLS alone; set it only behind TLS"
     )
     url: str | None = Field(default=None, description="node that the command line talks to")
     api_key: SecretStr | None = Field(

@@ -42,6 +42,7 @@ def at(monkeypatch):
 
     told = Time()
     monkeypatch.setattr("penstock.api.limiter.time", told)
+    monkeypatch.setattr("limits.aio.storage.memory.time", told)
     return told
 
 
@@ -96,3 +97,13 @@ async def test_it_lets_go_of_the_server():
     meter = Meter()
     await Limiter(RATE, meter).close()
     assert meter.asked == ["close"]
+
+
+async def test_a_clock_that_is_set_back_locks_nobody_out(at):
+    at.now = 100_000.0
+    limiter = Limiter(RATE, None)
+    assert [await limiter.take("a") > 0 for _ in range(4)] == [False, False, False, True]
+    at.now -= 50_000
+    limiter._refused.clear()
+    assert [await limiter.take("a") > 0 for _ in range(4)] == [False, False, False, False]
+    assert await limiter.take("a") > 0

@@ -93,8 +93,11 @@ class Limiter:
         if await strategy.hit(self._item, client):
             return 0.0
         stats = await strategy.get_window_stats(self._item, client)
-        # Within the window, whatever became of the machine's clock meanwhile.
-        return min(max(0.001, stats.reset_time - time.time()), float(self.rate.window_s))
+        wait_s = stats.reset_time - time.time()
+        if wait_s > self.rate.window_s:  # the machine's clock was set back, and nobody is locked out for that
+            await strategy.clear(self._item, client)
+            return 0.0
+        return max(0.001, wait_s)
 
     def _remember(self, client: str, until: float) -> None:
         if len(self._refused) >= MOST_REFUSED:

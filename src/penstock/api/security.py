@@ -11,7 +11,7 @@ _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "an API key"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "the same"},
 }
-_EITHER = [{"bearer": []}, {"api_key": []}]
+_EITHER: list[dict[str, list[str]]] = [{"bearer": []}, {"api_key": []}]
 
 
 def describe(app: FastAPI, entrance: Entrance) -> None:

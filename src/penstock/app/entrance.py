@@ -22,7 +22,7 @@ def make_entrance(settings: Settings, broker: Broker) -> Entrance:
         limiter=None if rate is None else Limiter(rate, make_meter(settings)),
         proxies=networks(settings.trusted_proxies),
         origins=settings.cors_origins,
-        hsts_s=settings.hsts // 1000,
+        hsts_s=(settings.hsts or 0) // 1000,
     )
 
 

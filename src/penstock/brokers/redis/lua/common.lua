@@ -25,6 +25,7 @@
 --   keys      hash  idempotency key -> job id      key_of  hash, the other way round
 --   shelf:S   hash  name of a document -> the document
 --   depths    hash  state and queue -> number of jobs      paused  set of queues
+--   taken:N   list  times of the requests counted under a name, see meter
 --   events    stream  one entry per verb and kind of event      meta  hash
 
 local time = redis.call('TIME')
