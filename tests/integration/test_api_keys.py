@@ -169,6 +169,20 @@ async def test_the_feed_shows_only_own_jobs(guests):
     assert theirs != mine
 
 
+async def test_a_stream_tells_nothing_more_once_its_key_is_revoked(guests):
+    async with guests.house.stream("/events", bearer(guests.text["eye"])) as stream:
+        await guests.submit("ada")
+        assert await stream.next() is not None
+        await keyring.revoke(guests.house.broker, "eye")
+
+        async def refused():
+            return (await guests.ask("eye", "GET", "/jobs")).status_code == 401
+
+        await eventually(refused)
+        await guests.submit("ada")
+        assert await stream.next() is None
+
+
 async def test_a_retry_with_other_parameters_stays_with_its_client(guests):
     job_id = await guests.submit("ada")
     await guests.house.hands.work(1, BROKEN)

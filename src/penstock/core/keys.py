@@ -132,6 +132,10 @@ class Ring:
         self.keys = keys
         self._by_digest = {key.digest: key for key in keys}
 
+    def holds(self, key: Key) -> bool:
+        """Whether this key is still one of them."""
+        return key.digest in self._by_digest
+
     def find(self, text: str) -> Key | None:
         """The key with this text, None if there is none.
 

@@ -66,6 +66,10 @@ class Keyring:
         """Whether there is no key at all."""
         return not self._ring.keys
 
+    def holds(self, key: Key) -> bool:
+        """Whether this key is still one of them."""
+        return self._ring.holds(key)
+
     def find(self, text: str) -> Key | None:
         """The key with this text, None if there is none."""
         return self._ring.find(text)

@@ -8,14 +8,19 @@ MOST = 10_000
 
 
 class Owners:
-    """One reader's memory of jobs and their clients."""
+    """One reader's memory of jobs and clients. ``client`` is whose jobs the reader sees, None for all."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, client: str | None) -> None:
         self._desk = desk
+        self._client = client
         self._known: dict[str, str | None] = {}
 
-    async def of(self, job_id: str) -> str | None:
-        """The client of a job; None for one without, or that is gone. Raises BROKER_UNAVAILABLE."""
+    async def may_see(self, job_id: str) -> bool:
+        """Whether the reader sees this job. Raises BROKER_UNAVAILABLE."""
+        return self._client is None or await self._of(job_id) == self._client
+
+    async def _of(self, job_id: str) -> str | None:
+        """The client of a job; None for one without, or that is gone."""
         if job_id not in self._known:
             if len(self._known) >= MOST:
                 self._known.clear()

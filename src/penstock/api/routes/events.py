@@ -13,7 +13,6 @@ from penstock.api.routes.jobs import JobId
 from penstock.api.routing import make_router
 from penstock.api.wire import encode, event_view, job_view
 from penstock.core.errors import PenstockError
-from penstock.service.desk import Desk
 from penstock.service.owners import Owners
 
 PING_S = 15
@@ -33,8 +32,7 @@ def router(office: Office) -> APIRouter:
     ) -> EventSourceResponse:
         """Everything that happens, from now on or after a known event."""
         start = await desk.start(_resumed(after, last_event_id))
-        client = confined_to(key_of(request))
-        return EventSourceResponse(_stream(desk, request, start, None, client), ping=PING_S)
+        return EventSourceResponse(_stream(office, request, start, None), ping=PING_S)
 
     @routes.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
     async def of_one_job(
@@ -53,7 +51,7 @@ def router(office: Office) -> APIRouter:
                 yield ServerSentEvent(encode(job_view(job, node)).decode(), event="snapshot", id=start)
                 if job.state.final:
                     return
-            async for message in _stream(desk, request, start, job_id):
+            async for message in _stream(office, request, start, job_id):
                 yield message
 
         return EventSourceResponse(messages(), ping=PING_S)
@@ -66,18 +64,20 @@ def _resumed(after: str | None, last_event_id: str | None) -> str | None:
 
 
 async def _stream(
-    desk: Desk, request: Request, after: str, job_id: str | None, client: str | None = None
+    office: Office, request: Request, after: str, job_id: str | None
 ) -> AsyncIterator[ServerSentEvent]:
-    """The feed, or the part of it that is about jobs of a ``client``."""
-    owners = Owners(desk)
+    """The feed, or the part of it that the request's key may see, until it is revoked."""
+    key = key_of(request)
+    owners = Owners(office.desk, confined_to(key))
     try:
-        async for event in desk.events(after, job_id):
-            if event is not None and client is not None and await owners.of(event.job_id) != client:
-                continue
-            if event is not None:
-                yield ServerSentEvent(encode(event_view(event)).decode(), event=event.kind, id=event.id)
-            elif await request.is_disconnected():
+        async for event in office.desk.events(after, job_id):
+            if not office.entrance.welcomes(key):
                 return
+            if event is None:
+                if await request.is_disconnected():
+                    return
+            elif await owners.may_see(event.job_id):
+                yield ServerSentEvent(encode(event_view(event)).decode(), event=event.kind, id=event.id)
     except PenstockError as failed:
         # Too late for a status; the reader comes back with the last id it saw.
         structlog.get_logger("penstock.api").warning("event stream interrupted", error=failed.message)
