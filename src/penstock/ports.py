@@ -96,6 +96,7 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
     task: str | None = None
     queue: str | None = None
     code: str | None = None
+    client: str | None = None
     ended_after: int | None = None
     ended_before: int | None = None
     before: str | None = None
@@ -309,6 +310,24 @@ class Broker(Protocol):
         The answer is None, and nothing happens, if another document than ``old`` is there, or if it is not
         yet ``not_before`` (UTC milliseconds) by the broker's clock.
         """
+        ...
+
+
+class Meter(Protocol):
+    """Counts requests where several nodes see them.
+
+    Raises BROKER_UNAVAILABLE like a `Broker`, but does not hold up a request for long before it does.
+    """
+
+    async def take(self, name: str, most: int, window_ms: int) -> int:
+        """Count one more for ``name`` and return 0, or the ms until one more fits.
+
+        In no span of ``window_ms`` are more than ``most`` counted.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the store."""
         ...
 
 

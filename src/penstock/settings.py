@@ -1,16 +1,21 @@
 """Every setting, read from the environment (``PENSTOCK_…``) or an ``.env`` file, in one object."""
 
+import ipaddress
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import psutil
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from penstock.core.addresses import networks
 from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.keys import Key, from_entry
+from penstock.core.rate import USUAL_RATE, Rate, rate_of
 from penstock.core.units import milliseconds, size
 from penstock.telemetry.logs import LogFormat
 
@@ -33,6 +38,7 @@ Size = Annotated[int, BeforeValidator(_bytes)]
 
 MAX_PORT = 65_535
 _HTTP_ADDR = re.compile(r"(?P<host>[^:\[\]\s]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 _QUEUE = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
 
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -96,6 +102,14 @@ def _queues() -> tuple[str, ...]:
     return ("default", _queue_name() or "messages")
 
 
+def _plainly(check: Callable[[], object]) -> None:
+    """What core refuses, as pydantic wants to hear it."""
+    try:
+        check()
+    except PenstockError as refused:
+        raise ValueError(refused.message) from None
+
+
 class Settings(BaseSettings):
     """Durations are seconds or ``10m``; sizes are bytes or ``512MiB``; lists are separated by commas.
 
@@ -123,7 +137,28 @@ class Settings(BaseSettings):
     host: str = Field(default_factory=_host, description="address the API listens on")
     port: int = Field(default_factory=_port, ge=0, le=MAX_PORT, description="port the API listens on")
     insecure: bool = Field(default=False, description="allow listening on a public address without API keys")
+    api_keys: Words = Field(
+        default=(), description="keys besides those made with penstock keys, each name:role:hash"
+    )
+    rate_limit: str = Field(
+        default="auto",
+        description="requests per client, as 10/s, 600/m or 1000/h; off; or auto: 10/s unless on loopback",
+    )
+    rate_burst: int = Field(default=20, ge=1, le=10_000, description="requests that may come at once")
+    trusted_proxies: Words = Field(
+        default=(), description="addresses and networks whose X-Forwarded-For is believed"
+    )
+    cors_origins: Words = Field(
+        default=(),
+        description="origins whose pages may call the API from a browser, such as https://app.example",
+    )
+    hsts: Duration | None = Field(
+        default=None, description="how long browsers are told to use TLS alone; set it only behind TLS"
+    )
     url: str | None = Field(default=None, description="node that the command line talks to")
+    api_key: SecretStr | None = Field(
+        default=None, description="key that the command line and the Python client send"
+    )
     slots: int = Field(
         default_factory=available_cpus, ge=1, le=1024, description="attempts at a time per worker"
     )
@@ -170,6 +205,55 @@ class Settings(BaseSettings):
             raise ValueError("name at least one queue")
         named = _queue_name()
         return queues if named is None or named in queues else (*queues, named)
+
+    @field_validator("api_keys")
+    @classmethod
+    def _known_keys(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        _plainly(lambda: [from_entry(entry) for entry in entries])
+        return entries
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _known_rate(cls, text: str) -> str:
+        if text not in {"auto", "off"}:
+            _plainly(lambda: rate_of(text, 1))
+        return text
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        networks(texts)
+        return texts
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _known_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin like https://app.example")
+        return origins
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine reaches the API."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys that are configured here."""
+        return tuple(map(from_entry, self.api_keys))
+
+    @property
+    def rate(self) -> Rate | None:
+        """How often a client may ask, None for any number of times."""
+        if self.rate_limit == "off" or (self.rate_limit == "auto" and self.on_loopback):
+            return None
+        return rate_of(USUAL_RATE if self.rate_limit == "auto" else self.rate_limit, self.rate_burst)
 
     @property
     def slot_memory(self) -> int:

@@ -13,7 +13,9 @@ from kit.redis import EVERY_KIND, opened, owner, writable
 from kit.time import ManualClock
 from kit.values import get_one, submit_one
 
+from penstock.brokers.redis import meter
 from penstock.core.errors import ErrorCode, PenstockError
+from penstock.ports import BrokerOptions
 from support.certificates import Certificates
 from support.redis_server import HOST, RedisServer, ValkeyServer
 
@@ -68,6 +70,15 @@ def restricted_url(backend: RedisBackend) -> Iterator[str]:
         server.ask("ACL", "DELUSER", name)
 
 
+async def count(url: str) -> None:
+    """What an API node says to the server besides a broker's verbs."""
+    counting = meter(url, BrokerOptions())
+    try:
+        assert await counting.take("ada", 1, 60_000) == 0
+    finally:
+        await counting.close()
+
+
 @every_kind
 async def test_a_restricted_user_can_do_everything_in_its_namespace(
     backend: RedisBackend, restricted_url: str
@@ -75,6 +86,7 @@ async def test_a_restricted_user_can_do_everything_in_its_namespace(
     clock = ManualClock()
     async with opened(restricted_url, clock) as broker:
         await do_everything(broker, clock)
+        await count(restricted_url)
         owner(backend).ask("SCRIPT", "FLUSH")
         await submit_one(broker)
 
@@ -103,6 +115,7 @@ async def test_no_more_is_documented_than_is_needed(tmp_path: Path) -> None:
         server.ask("CONFIG", "RESETSTAT")
         async with opened(server.url("n"), clock) as broker:
             await do_everything(broker, clock)
+        await count(server.url("n"))
         used = {f"+{name.removeprefix('cmdstat_')}" for name in server.info("commandstats")}
     named = {word for word in documented_rules("n") if word.startswith("+")}
     assert used - OURS == named - ONLY_SOME_NEED

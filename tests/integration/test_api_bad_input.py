@@ -99,7 +99,8 @@ SUBMISSIONS = [
     ('{"task": "credit_loss", "params": {}}', INVALID, "params.load"),
     ('{"task": "anything", "params": {"payload": [1, {"a": NaN}]}}', INVALID, "params.payload[1].a"),
     ('{"task": "credit_loss", "params": {"load": ' + HUGE + "}}", REFUSED, None),
-    ('{"task": "credit_loss", "params": {"load": ' + deep(100) + "}}", INVALID, "params.load"),
+    ('{"task": "credit_loss", "params": {"load": ' + deep(60) + "}}", INVALID, "params.load"),
+    ('{"task": "credit_loss", "params": ' + deep(64) + "}", REFUSED, None),
     ('{"task": "credit_loss", "params": ' + deep(100_000) + "}", REFUSED, None),
     ('{"task": "credit_loss", "params": ' + '{"a":' * 100_000 + "1" + "}" * 100_001, REFUSED, None),
     (deep(100_000), REFUSED, None),
@@ -158,7 +159,7 @@ async def test_every_bad_field_is_named_at_once(house):
     assert named == {"params.load", "params.lgd", "params.seed"}
 
 
-BATCHES = ["", "[]", "{}", '{"jobs": []}', '{"jobs": 1}', '{"jobs": [1]}', '{"jobs": [{}]}', deep(100_000)]
+BATCHES = ["", "[]", "{}", '{"jobs": []}', '{"jobs": 1}', '{"jobs": [1], "more": 1', deep(100_000)]
 
 
 @pytest.mark.parametrize("body", BATCHES, ids=range(len(BATCHES)))
@@ -240,11 +241,16 @@ async def test_wrong_method_tells_the_right_ones(house):
     assert answer.headers["allow"] == "GET"
 
 
-@pytest.mark.parametrize("levels", [300, 900])
-async def test_depth_that_cannot_be_kept_is_refused(house, levels):
-    body = '{"task": "anything", "params": {"payload": ' + deep(levels) + "}}"
-    answer = await house.http.post("/jobs", content=body, headers=JSON)
-    assert (answer.status_code, error_of(answer)["details"]["fields"][0]["field"]) == (422, "params")
+@pytest.mark.parametrize("levels", [63, 300, 900, 100_000])
+@pytest.mark.parametrize("path", ["/jobs", "/jobs?wait=0", "/tasks/anything/jobs", "/batches", "/dead/retry"])
+async def test_what_is_nested_too_deeply_is_refused_on_every_way_in(house, path, levels):
+    bodies = {"/tasks/anything/jobs": '{"payload": [%s]}', "/batches": '{"jobs": [%s]}'}
+    body = bodies.get(path, '{"task": "anything", "params": {"payload": %s}}') % deep(levels)
+    answer = await house.http.post(path, content=body, headers=JSON)
+    error = error_of(answer)
+    assert (answer.status_code, error["code"]) == (400, "INVALID_REQUEST")
+    assert error["details"] == {"max_depth": 64}
+    assert "64 levels" in error["message"]
 
 
 async def test_text_that_is_no_unicode_is_refused(house):

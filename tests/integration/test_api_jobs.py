@@ -297,14 +297,16 @@ async def test_batch_is_answered_in_order_and_a_bad_job_keeps_no_other_out(house
     assert await house.stored() == 2
 
 
-async def test_batch_with_a_misshapen_submission_is_refused_whole(house):
-    jobs = [{"task": "noop"}, {"task": "noop", "priority": "urgent"}]
-    answer = await house.ask("POST", "/batches", {"jobs": jobs})
-    assert (answer.status_code, answer.json()["error"]["details"]["fields"][0]["field"]) == (
-        422,
-        "jobs[1].priority",
-    )
-    assert await house.stored() == 0
+async def test_misshapen_submission_of_a_batch_gets_its_own_receipt(house):
+    bad = [{"task": "noop", "priority": "urgent"}, 17, {}, {"task": "noop", "params": {}, "surprise": 1}]
+    answer = await house.ask("POST", "/batches", {"jobs": [{"task": "noop"}, *bad, {"task": "noop"}]})
+    first, *refused, last = answer.json()["receipts"]
+    assert (answer.status_code, first["admission"], last["admission"]) == (200, "accepted", "accepted")
+    assert [(each["status"], each["error"]["code"]) for each in refused] == [(422, "VALIDATION_ERROR")] * 4
+    named = [each["error"]["details"]["fields"][0]["field"] for each in refused]
+    assert named == ["priority", "submission", "task", "surprise"]
+    assert refused[0]["error"]["request_id"] == answer.headers["x-request-id"]
+    assert await house.stored() == 2
 
 
 @pytest.mark.parametrize("where", ["header", "field"])

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
-from penstock.api import errors, routes
+from penstock.api import errors, routes, security
+from penstock.api.doors import Doors
 from penstock.api.guards import Guard
 from penstock.api.office import Office
 
@@ -31,13 +33,35 @@ def create_app(office: Office, lifespan: Lifespan | None = None) -> FastAPI:
         version=office.version,
         description="Durable jobs from CPU-heavy Python functions.",
         lifespan=life,
+        docs_url=None,  # see `routes.docs`: FastAPI's own loads its page from elsewhere
+        redoc_url=None,
         routes=list(_routes(office)),
     )
     errors.install(app)
-    app.add_middleware(
-        Guard, max_body=office.max_body, registry=office.registry, leaving=lambda: office.desk.leaving
-    )
+    security.describe(app, office.entrance)
+    _protect(app, office)
     return app
+
+
+def _protect(app: FastAPI, office: Office) -> None:
+    """What stands before the routes, from the innermost to the outermost."""
+    entrance = office.entrance
+    app.add_middleware(Doors, entrance=entrance, desk=office.desk)
+    if entrance.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=entrance.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", "X-Request-ID"],
+            expose_headers=["Location", "Retry-After", "X-Request-ID"],
+        )
+    app.add_middleware(
+        Guard,
+        max_body=office.max_body,
+        registry=office.registry,
+        leaving=lambda: office.desk.leaving,
+        hsts_s=entrance.hsts_s,
+    )
 
 
 def _routes(office: Office) -> Iterator[BaseRoute]:

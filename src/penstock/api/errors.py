@@ -1,5 +1,6 @@
 """Whatever goes wrong in a route leaves as the one envelope."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -72,8 +73,13 @@ def _json_reason(problems: Any) -> str:
 
 
 def _field(problem: Any) -> str:
-    """``params.macro.unemployment`` or ``items[2].task``; the part of the request it was in is left out."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"][1:])
+    """The part of the request it was in is left out."""
+    return field_of(problem["loc"][1:])
+
+
+def field_of(location: Iterable[str | int]) -> str:
+    """``params.macro.unemployment`` or ``items[2].task``."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return path.removeprefix(".")
 
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 from fastapi import Request
@@ -15,6 +15,7 @@ from penstock.api.errors import TooLargeError, unexpected
 from penstock.api.wire import envelope
 from penstock.core.errors import field_error
 from penstock.core.ids import new_id
+from penstock.core.keys import Key
 
 RawHeaders = Mapping[bytes, bytes]
 
@@ -27,6 +28,12 @@ SECURITY_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 
+USUAL_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""Of answers that do not say otherwise: they hold data, and are no pages."""
+
 LAST_ANSWER = ((b"connection", b"close"),)
 """Whoever keeps connections open should not send the next request to a node that will be gone."""
 
@@ -35,9 +42,15 @@ class Guard:
     """Pure ASGI on raw headers: wrapped requests and responses would cost more than most routes do."""
 
     def __init__(
-        self, app: ASGIApp, max_body: int, registry: CollectorRegistry, leaving: Callable[[], bool]
+        self,
+        app: ASGIApp,
+        max_body: int,
+        registry: CollectorRegistry,
+        leaving: Callable[[], bool],
+        hsts_s: int = 0,
     ) -> None:
         self._app = app
+        self._security = (*SECURITY_HEADERS, *_hsts(hsts_s))
         self._leaving = leaving
         self._max_body = max_body
         self._log = structlog.get_logger("penstock.api")
@@ -59,11 +72,13 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 took = f"{(time.perf_counter() - began) * 1000:.1f}ms"
+                given = message.get("headers", ())
                 message["headers"] = [
-                    *message.get("headers", ()),
+                    *given,
                     (b"x-request-id", request_id.encode()),
                     (b"x-response-time", took.encode()),
-                    *SECURITY_HEADERS,
+                    *self._security,
+                    *_unless_given(given),
                     *(LAST_ANSWER if self._leaving() else ()),
                 ]
             await send(message)
@@ -112,7 +127,22 @@ class Guard:
             status=status,
             ms=round(seconds * 1000, 1),
             request=request_id,
+            **_asker(scope),
         )
+
+
+def _asker(scope: Scope) -> dict[str, str]:
+    key: Key | None = scope["state"].get("key")
+    return {} if key is None else {"key": key.name}
+
+
+def _hsts(seconds: int) -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"strict-transport-security", f"max-age={seconds}".encode()),) if seconds else ()
+
+
+def _unless_given(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+    names = {name for name, _ in headers}
+    return [usual for usual in USUAL_HEADERS if usual[0] not in names]
 
 
 class _Meters:

@@ -1,9 +1,10 @@
 """What every route is given."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
+from penstock.api.entrance import Entrance
 from penstock.service.desk import Desk
 
 
@@ -17,3 +18,4 @@ class Office:
     host: str
     version: str
     max_body: int
+    entrance: Entrance = field(default_factory=Entrance)

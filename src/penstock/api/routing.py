@@ -1,5 +1,6 @@
 """What all routes share, and the quick way in for requests that say nothing but a JSON body."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from penstock.api.depth import check_depth
 from penstock.api.guards import known_query
 from penstock.api.wire import ErrorEnvelope
 
@@ -42,6 +44,8 @@ class QuickRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """Part of `APIRoute`."""
         ordinary = super().get_route_handler()
+        if self.body_field is not None:
+            ordinary = _of_bounded_depth(ordinary)
         if not _can_be_quick(self):
             return ordinary
         (body,) = self.dependant.body_params
@@ -57,6 +61,18 @@ class QuickRoute(APIRoute):
             return await ordinary(request)
 
         return handle
+
+
+def _of_bounded_depth(ordinary: Handler) -> Handler:
+    """FastAPI parses a body before anybody may look at it; so it is looked at before that."""
+
+    async def handle(request: Request) -> Response:
+        if "json" in request.headers.get("content-type", ""):
+            with contextlib.suppress(ClientDisconnect):  # that is told in FastAPI's way
+                check_depth(await request.body())
+        return await ordinary(request)
+
+    return handle
 
 
 def _can_be_quick(route: APIRoute) -> bool:
@@ -91,6 +107,7 @@ def _says_only_json(scope: Scope, telling: frozenset[bytes]) -> bool:
 async def _read(request: Request, model: Any) -> BaseModel | None:
     """The body, parsed and validated as FastAPI does it; None if that may not succeed."""
     try:
+        check_depth(await request.body())
         given = await request.json()
         # Of null, releases of FastAPI differ in whether it is a body.
         return model.model_validate(given, from_attributes=True) if type(given) is dict else None

@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry
 
 from penstock import __version__
 from penstock.api.app import Lifespan, create_app
+from penstock.api.entrance import Entrance
 from penstock.api.office import Office
 from penstock.app.broker import make_broker, open_patiently
+from penstock.app.entrance import make_entrance, watched
 from penstock.core.catalog import Catalog
 from penstock.service.desk import Desk
 from penstock.settings import Settings
@@ -32,20 +34,28 @@ class Api:
     leave: Callable[[], None]
 
 
-def make_api(settings: Settings, catalog: Catalog) -> Api:
-    """The API of a node that serves these tasks; the application runs its own ``running`` when served."""
+def make_api(settings: Settings, catalog: Catalog, *, at_home: bool = False) -> Api:
+    """The API of a node that serves these tasks; the application runs its own ``running`` when served.
+
+    ``at_home``: it answers only this process, which may do with the broker what it likes anyway.
+    """
     registry = CollectorRegistry()
     broker = make_broker(settings, registry)
     desk = Desk(broker, catalog, settings.node)
+
+    entrance = Entrance() if at_home else make_entrance(settings, broker)
 
     @contextlib.asynccontextmanager
     async def running() -> AsyncIterator[None]:
         await broker.open()
         try:
-            yield
+            async with watched(entrance):
+                yield
         finally:
             await broker.close()
 
-    office = Office(desk, registry, settings.node, socket.gethostname(), __version__, settings.max_body)
+    office = Office(
+        desk, registry, settings.node, socket.gethostname(), __version__, settings.max_body, entrance
+    )
     reach = partial(open_patiently, broker, settings.broker_url)
     return Api(create_app(office, running), running, reach, desk.leave)

@@ -3,29 +3,46 @@
 import asyncio
 import importlib
 import random
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from penstock.core.clock import system_clock
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.ports import Broker, BrokerOptions
+from penstock.ports import Broker, BrokerOptions, Meter
 from penstock.settings import Settings
 from penstock.telemetry.broker import observed
 
 
 def make_broker(settings: Settings, registry: CollectorRegistry) -> Broker:
     """The broker of the URL's scheme, counted and timed; opens nothing yet."""
+    connect = _adapter(settings).connect
+    broker: Broker = connect(settings.broker_url, _options(settings), system_clock)
+    return observed(broker, registry)
+
+
+def make_meter(settings: Settings) -> Meter | None:
+    """What counts requests for all nodes of the broker, None where each has to count for itself."""
+    meter = getattr(_adapter(settings), "meter", None)
+    return None if meter is None else meter(settings.broker_url, _options(settings))
+
+
+def _adapter(settings: Settings) -> Any:
+    """The module of the URL's scheme. Raises INVALID_REQUEST for one that there is none of."""
     scheme = _scheme(settings.broker_url)
     name = f"penstock.brokers.{scheme}"
     try:
-        adapter = importlib.import_module(name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as missing:
         if not f"{name}.".startswith(f"{missing.name}."):
             raise  # the adapter is there, its driver is not
         message = f"no broker speaks {scheme!r}; PENSTOCK_BROKER_URL starts with sqlite:// or redis://"
         raise PenstockError(ErrorCode.INVALID_REQUEST, message) from None
-    options = BrokerOptions(
+
+
+def _options(settings: Settings) -> BrokerOptions:
+    return BrokerOptions(
         namespace=settings.namespace,
         lease_ms=settings.lease,
         timeout_s=settings.broker_timeout / 1000,
@@ -33,8 +50,6 @@ def make_broker(settings: Settings, registry: CollectorRegistry) -> Broker:
         keep_events_ms=settings.keep_events,
         max_depth=settings.max_depth,
     )
-    broker: Broker = adapter.connect(settings.broker_url, options, system_clock)
-    return observed(broker, registry)
 
 
 def _scheme(url: str) -> str:

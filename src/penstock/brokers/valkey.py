@@ -1,5 +1,5 @@
 """``valkey://``: see `penstock.brokers.redis`."""
 
-from penstock.brokers.redis import connect
+from penstock.brokers.redis import connect, meter
 
-__all__ = ["connect"]
+__all__ = ["connect", "meter"]

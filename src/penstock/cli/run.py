@@ -112,12 +112,13 @@ async def client(url: str | None) -> AsyncIterator[AsyncClient]:
     chosen = settings()
     target = url or chosen.url or announce.node_url(chosen)
     if target is not None:
-        async with AsyncClient(target, patience_s=0) as remote:
+        key = None if chosen.api_key is None else chosen.api_key.get_secret_value()
+        async with AsyncClient(target, api_key=key, patience_s=0) as remote:
             yield remote
         return
     logs.configure(chosen.log_format, "warning")
     # Most calls have a node to talk to; only this path needs the whole application.
-    api = importlib.import_module("penstock.app.api").make_api(chosen, load(chosen.tasks))
+    api = importlib.import_module("penstock.app.api").make_api(chosen, load(chosen.tasks), at_home=True)
     async with api.running():
         transport = httpx.ASGITransport(api.app)
         async with AsyncClient("http://penstock", transport=transport, patience_s=0) as local:

@@ -29,17 +29,23 @@ class Client:
     """Talks to a node. Every method raises `PenstockError` with the node's code and message.
 
     ``url`` is the node's address, by default PENSTOCK_URL or http://127.0.0.1:8000; ``timeout_s`` the
-    longest silence of the node that is accepted. For ``patience_s`` a request is repeated, when that cannot
-    do harm: see `patience`. With 0 nothing is repeated, and submissions get no keys of their own.
+    longest silence of the node that is accepted; ``api_key`` what the node knows us by, by default
+    PENSTOCK_API_KEY. For ``patience_s`` a request is repeated, when that cannot do harm: see `patience`. With
+    0 nothing is repeated, and submissions get no keys of their own.
     """
 
     def __init__(
-        self, url: str | None = None, *, timeout_s: float = TIMEOUT_S, patience_s: float = PATIENCE_S
+        self,
+        url: str | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
+        api_key: str | None = None,
     ) -> None:
         self._patience_s = patience_s
         self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
         self._timeout_s = timeout_s
-        self._http = httpx.Client(base_url=_address(self.url), timeout=timeout_s, headers=_JSON)
+        self._http = httpx.Client(base_url=_address(self.url), timeout=timeout_s, headers=_headers(api_key))
 
     def __enter__(self) -> Self:
         return self
@@ -172,13 +178,14 @@ class AsyncClient:
         *,
         timeout_s: float = TIMEOUT_S,
         patience_s: float = PATIENCE_S,
+        api_key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._patience_s = patience_s
         self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
-            base_url=_address(self.url), timeout=timeout_s, headers=_JSON, transport=transport
+            base_url=_address(self.url), timeout=timeout_s, headers=_headers(api_key), transport=transport
         )
 
     async def __aenter__(self) -> Self:
@@ -298,6 +305,11 @@ class AsyncClient:
     async def stats(self) -> dict[str, Any]:
         """See `Client.stats`."""
         return await self.send(messages.report("/stats"))
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    key = api_key or os.environ.get("PENSTOCK_API_KEY")
+    return _JSON | {"Authorization": f"Bearer {key}"} if key else _JSON
 
 
 def _address(url: str) -> httpx.URL:

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from penstock.core.dead import DeadChoice, DeadFilter, DeadPage, DeadReport
 from penstock.core.job import Job, State
 from penstock.core.past import Attempt
@@ -15,9 +17,9 @@ class DeadLetters:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    async def find(self, page: DeadPage) -> list[tuple[Job, list[Attempt]]]:
-        """Those that match, newest first, with what they remember of their attempts."""
-        jobs = await self._broker.find(_query(page, page.limit))
+    async def find(self, page: DeadPage, client: str | None = None) -> list[tuple[Job, list[Attempt]]]:
+        """Those that match, of a ``client`` if one is given, newest first, with what is kept of attempts."""
+        jobs = await self._broker.find(replace(_query(page, page.limit), client=client))
         attempts = await self._broker.attempts([job.id for job in jobs])
         return list(zip(jobs, attempts, strict=True))
 

@@ -15,10 +15,12 @@ from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import fingerprint
 from penstock.core.ids import new_id
 from penstock.core.job import AfterFailure, Job, JobSpec, Limits
+from penstock.core.keys import Key
 from penstock.core.lifecycle import RETRYABLE_STATES
 from penstock.core.past import Attempt
 from penstock.core.submission import Submission
 from penstock.ports import DEPTHS, Admission, Broker, Event, JobQuery, Receipt, Stats
+from penstock.service.asker import client_of, kept_apart
 from penstock.service.dead import DeadLetters
 from penstock.service.later import delay_ms, unknown_ahead
 from penstock.service.schedules import Schedules
@@ -37,7 +39,7 @@ class Desk:
         self._patience: set[asyncio.Timeout] = set()
         self._leaving = asyncio.Event()
         self.dead = DeadLetters(broker)
-        self.schedules = Schedules(broker, lambda asked: self._spec(asked, None, ""), node)
+        self.schedules = Schedules(broker, lambda asked: self._spec(asked, None, "", None), node)
 
     @property
     def leaving(self) -> bool:
@@ -51,15 +53,21 @@ class Desk:
             patience.reschedule(0)
 
     async def submit(
-        self, submission: Submission, request_id: str | None = None, wait_s: float = 0.0
+        self,
+        submission: Submission,
+        request_id: str | None = None,
+        wait_s: float = 0.0,
+        by: Key | None = None,
     ) -> Receipt:
         """Have one job done; with ``wait_s`` the receipt's job is as it has ended by then.
 
+        ``by`` is the key that it was asked for with.
+
         Raises TASK_UNKNOWN, VALIDATION_ERROR naming the fields, or CONFLICT for a reused key.
         """
-        spec = self._spec(submission, request_id, new_id())
+        spec = self._spec(submission, request_id, new_id(), by)
         if spec.after:
-            (checked,) = await unknown_ahead(self._broker, [spec])
+            (checked,) = await unknown_ahead(self._broker, [spec], by)
             if isinstance(checked, PenstockError):
                 raise checked
         if wait_s <= 0:
@@ -78,28 +86,39 @@ class Desk:
         return answer
 
     async def submit_many(
-        self, submissions: Sequence[Submission], request_id: str | None = None
+        self,
+        submissions: Sequence[Submission | PenstockError],
+        request_id: str | None = None,
+        by: Key | None = None,
     ) -> list[Receipt | PenstockError]:
-        """Have independent jobs done in one broker call; a bad one does not keep the others out."""
+        """Have independent jobs done in one broker call; a bad one does not keep the others out.
+
+        One that was found misshapen before comes as its error, which is its answer.
+        """
         ids = new_id.many(len(submissions))
         specs = [
-            self._check(submission, request_id, job_id)
+            self._check(submission, request_id, job_id, by)
             for submission, job_id in zip(submissions, ids, strict=True)
         ]
-        specs = await unknown_ahead(self._broker, specs)
+        specs = await unknown_ahead(self._broker, specs, by)
         good = [spec for spec in specs if isinstance(spec, JobSpec)]
         receipts = iter(await self._broker.submit(good) if good else [])
         return [_answer(next(receipts), spec) if isinstance(spec, JobSpec) else spec for spec in specs]
 
-    def _check(self, submission: Submission, request_id: str | None, job_id: str) -> JobSpec | PenstockError:
+    def _check(
+        self, submission: Submission | PenstockError, request_id: str | None, job_id: str, by: Key | None
+    ) -> JobSpec | PenstockError:
+        if isinstance(submission, PenstockError):
+            return submission
         try:
-            return self._spec(submission, request_id, job_id)
+            return self._spec(submission, request_id, job_id, by)
         except PenstockError as refused:
             return refused
 
-    def _spec(self, submission: Submission, request_id: str | None, job_id: str) -> JobSpec:
+    def _spec(self, submission: Submission, request_id: str | None, job_id: str, by: Key | None) -> JobSpec:
         task = self.catalog.find(submission.task)
         params = _params(task, submission)
+        client = client_of(submission.client, by)
         return JobSpec(
             id=job_id,
             task=task.name,
@@ -108,10 +127,11 @@ class Desk:
             queue=submission.queue or task.queue,
             priority=submission.priority or task.priority,
             limits=_limits(task, submission),
-            fingerprint=fingerprint(task.name, task.version, params, task.data_version()),
+            fingerprint=kept_apart(fingerprint(task.name, task.version, params, task.data_version()), by),
             delay_ms=delay_ms(submission),
             idempotency_key=submission.idempotency_key,
-            client=submission.client,
+            client=client,
+            weight=1 if by is None else by.weight,
             initiated_by=self.node,
             request_id=request_id,
             cache_ms=0 if submission.cache == "bypass" else task.cache_ms,
@@ -171,7 +191,9 @@ class Desk:
         await self._retryable(job_id)
         return _found(job_id, (await self._broker.retry([job_id]))[0])
 
-    async def retry_with(self, job_id: str, params: Mapping[str, Any], request_id: str | None = None) -> Job:
+    async def retry_with(
+        self, job_id: str, params: Mapping[str, Any], request_id: str | None = None, by: Key | None = None
+    ) -> Job:
         """A new job like a failed or cancelled one, but with these parameters; the old one stays.
 
         Its limits are those of the task as it is now. Raises as `submit` and `retry` do.
@@ -185,7 +207,7 @@ class Desk:
             client=old.client,
             cache="refresh",  # another job's answer would have another parent
         )
-        spec = replace(self._spec(again, request_id, new_id()), parent_id=job_id)
+        spec = replace(self._spec(again, request_id, new_id(), by), parent_id=job_id)
         return _found(spec.id, (await self._submit(spec)).job)
 
     async def _retryable(self, job_id: str) -> Job:

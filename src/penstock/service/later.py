@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from penstock.core.clock import system_clock
 from penstock.core.errors import PenstockError, field_error
 from penstock.core.job import JobSpec
+from penstock.core.keys import Key
 from penstock.core.submission import Submission
 from penstock.ports import Broker
+from penstock.service.asker import may_see
 
 
 def delay_ms(submission: Submission) -> int:
@@ -28,7 +30,7 @@ _MOST_MS = 31_536_000_000
 
 
 async def unknown_ahead(
-    broker: Broker, specs: Sequence[JobSpec | PenstockError]
+    broker: Broker, specs: Sequence[JobSpec | PenstockError], by: Key | None = None
 ) -> list[JobSpec | PenstockError]:
     """The jobs, with a VALIDATION_ERROR in the place of each that waits for one that nobody knows.
 
@@ -37,7 +39,7 @@ async def unknown_ahead(
     ahead = list({each for spec in specs if isinstance(spec, JobSpec) for each in spec.after})
     if not ahead:
         return list(specs)
-    known = {job.id for job in await broker.get(ahead) if job is not None}
+    known = {job.id for job in await broker.get(ahead) if job is not None and may_see(by, job)}
     return [_checked(spec, known) if isinstance(spec, JobSpec) else spec for spec in specs]
 
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 
+from penstock.api.doors import confined_to, key_of
 from penstock.api.office import Office
 from penstock.api.routing import make_router
 from penstock.api.wire import answer, attempt_view, job_view
@@ -16,9 +17,9 @@ def router(office: Office) -> APIRouter:
     dead, node = office.desk.dead, office.node
 
     @routes.get("/dead", response_model=DeadList)
-    async def find(page: Annotated[DeadPage, Query()]) -> Response:
+    async def find(request: Request, page: Annotated[DeadPage, Query()]) -> Response:
         """Failed jobs with error, traceback and attempts, newest first."""
-        found = await dead.find(page)
+        found = await dead.find(page, confined_to(key_of(request)))
         shown = [job_view(job, node) | {"attempts": list(map(attempt_view, past))} for job, past in found]
         more = found[-1][0].id if len(found) == page.limit else None
         return answer({"dead": shown, "next": more})

@@ -7,12 +7,13 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from penstock.api.doors import confined_to, key_of
 from penstock.api.office import Office
 from penstock.api.routes.jobs import JobId
 from penstock.api.routing import make_router
 from penstock.api.wire import encode, event_view, job_view
 from penstock.core.errors import PenstockError
-from penstock.service.desk import Desk
+from penstock.service.owners import Owners
 
 PING_S = 15
 
@@ -31,7 +32,7 @@ def router(office: Office) -> APIRouter:
     ) -> EventSourceResponse:
         """Everything that happens, from now on or after a known event."""
         start = await desk.start(_resumed(after, last_event_id))
-        return EventSourceResponse(_stream(desk, request, start, None), ping=PING_S)
+        return EventSourceResponse(_stream(office, request, start, None), ping=PING_S)
 
     @routes.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
     async def of_one_job(
@@ -50,7 +51,7 @@ def router(office: Office) -> APIRouter:
                 yield ServerSentEvent(encode(job_view(job, node)).decode(), event="snapshot", id=start)
                 if job.state.final:
                     return
-            async for message in _stream(desk, request, start, job_id):
+            async for message in _stream(office, request, start, job_id):
                 yield message
 
         return EventSourceResponse(messages(), ping=PING_S)
@@ -63,14 +64,20 @@ def _resumed(after: str | None, last_event_id: str | None) -> str | None:
 
 
 async def _stream(
-    desk: Desk, request: Request, after: str, job_id: str | None
+    office: Office, request: Request, after: str, job_id: str | None
 ) -> AsyncIterator[ServerSentEvent]:
+    """The feed, or the part of it that the request's key may see, until it is revoked."""
+    key = key_of(request)
+    owners = Owners(office.desk, confined_to(key))
     try:
-        async for event in desk.events(after, job_id):
-            if event is not None:
-                yield ServerSentEvent(encode(event_view(event)).decode(), event=event.kind, id=event.id)
-            elif await request.is_disconnected():
+        async for event in office.desk.events(after, job_id):
+            if not office.entrance.welcomes(key):
                 return
+            if event is None:
+                if await request.is_disconnected():
+                    return
+            elif await owners.may_see(event.job_id):
+                yield ServerSentEvent(encode(event_view(event)).decode(), event=event.kind, id=event.id)
     except PenstockError as failed:
         # Too late for a status; the reader comes back with the last id it saw.
         structlog.get_logger("penstock.api").warning("event stream interrupted", error=failed.message)

@@ -3,13 +3,22 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import (
+    BaseModel,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import CoreSchema
 
-from penstock.api.errors import request_id
+from penstock.api.doors import confined_to, key_of
+from penstock.api.errors import field_of, request_id
 from penstock.api.office import Office
 from penstock.api.routing import make_router
 from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, receipt_view
-from penstock.core.errors import PenstockError
+from penstock.core.errors import PenstockError, field_error
 from penstock.core.job import State
 from penstock.core.submission import AttemptView, JobView, RetryOptions, Submission
 from penstock.ports import Admission, JobQuery, Receipt
@@ -25,10 +34,29 @@ IdempotencyKey = Annotated[
 ]
 
 
-class BatchRequest(BaseModel):
-    """Independent submissions, answered one by one and in order."""
+def _or_problem(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """A submission, or what is wrong with it: that is its own receipt's matter, not the batch's."""
+    try:
+        return validate(value)
+    except ValidationError as invalid:
+        problems: list[Any] = invalid.errors(include_url=False, include_context=False, include_input=False)
+        return field_error([(field_of(each["loc"]) or "submission", each["msg"]) for each in problems])
 
-    jobs: list[Submission] = Field(min_length=1, max_length=MAX_BATCH)
+
+class _OrAnything:
+    """For the document: an item that is no submission is taken, and answered by an error in its place."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(inner: CoreSchema, describe: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [describe(inner), {"description": "anything else gets an error as its receipt"}]}
+
+
+class BatchRequest(BaseModel):
+    """Independent submissions, answered one by one and in order; a misshapen one gets an error of its own."""
+
+    jobs: list[Annotated[Submission, WrapValidator(_or_problem), _OrAnything]] = Field(
+        min_length=1, max_length=MAX_BATCH
+    )
 
 
 class JobList(BaseModel):
@@ -70,11 +98,13 @@ def router(office: Office) -> APIRouter:
         A receipt is ``{admission, job}`` or ``{error}``; a bad submission does not keep the others out.
         """
         asked = request_id(request)
-        answers = await desk.submit_many(batch.jobs, asked)
+        answers = await desk.submit_many(batch.jobs, asked, key_of(request))
         return answer({"receipts": [_receipt(each, node, asked) for each in answers]})
 
     @routes.get("/jobs", response_model=JobList)
     async def find(
+        request: Request,
+        *,
         state: State | None = None,
         task: str | None = None,
         queue: str | None = None,
@@ -82,7 +112,8 @@ def router(office: Office) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> Response:
         """Jobs that match, newest first, without their results."""
-        query = JobQuery(state=state, task=task, queue=queue, before=before, limit=limit)
+        client = confined_to(key_of(request))
+        query = JobQuery(state=state, task=task, queue=queue, client=client, before=before, limit=limit)
         jobs = await desk.find(query)
         more = jobs[-1].id if len(jobs) == limit else None
         return answer({"jobs": [job_view(job, node) for job in jobs], "next": more})
@@ -116,7 +147,7 @@ def router(office: Office) -> APIRouter:
         if options is None or options.params is None:
             job = await desk.retry(job_id)
         else:
-            job = await desk.retry_with(job_id, options.params, request_id(request))
+            job = await desk.retry_with(job_id, options.params, request_id(request), key_of(request))
         return answer(job_view(job, node), 202, {"Location": f"/jobs/{job.id}"})
 
     return routes
@@ -128,7 +159,7 @@ async def accept(
     """Submit, wait if asked to, and answer with the status that tells what happened."""
     if key is not None and submission.idempotency_key is None:
         submission = submission.model_copy(update={"idempotency_key": key})
-    receipt = await office.desk.submit(submission, request_id(request), wait_s)
+    receipt = await office.desk.submit(submission, request_id(request), wait_s, key_of(request))
     view = receipt_view(receipt, office.node)
     known = receipt.admission is Admission.CACHED or view["state"].final
     return answer(view, 200 if known else 202, {"Location": f"/jobs/{view['id']}"})

@@ -3,9 +3,10 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 
+from penstock.api.doors import key_of
 from penstock.api.errors import TooLargeError, request_id
 from penstock.api.office import Office
 from penstock.api.routes.jobs import IdempotencyKey
@@ -23,7 +24,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    message: str
+    message: str = Field(json_schema_extra={"minLength": 1})  # our own words say so better than pydantic's
 
 
 class Enqueued(BaseModel):
@@ -53,7 +54,7 @@ def router(office: Office) -> APIRouter:
         """Take a message: the whole body as text, or ``{"message": …}`` as JSON. At most 1 MiB."""
         text = _text(await _body(request), request.headers.get("content-type", ""))
         submission = Submission(task="message", params={"message": text}, idempotency_key=idempotency_key)
-        receipt = await office.desk.submit(submission, request_id(request))
+        receipt = await office.desk.submit(submission, request_id(request), by=key_of(request))
         assert receipt.job is not None  # noqa: S101 - what is not refused has a job
         spec = receipt.job.spec
         told = {"enqueued": True, "queue": spec.queue, "message": text, "id": spec.id}

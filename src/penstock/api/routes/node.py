@@ -65,7 +65,7 @@ def router(office: Office) -> APIRouter:
             | identity
         )
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
     async def metrics() -> Response:
         """Prometheus text format."""
         try:

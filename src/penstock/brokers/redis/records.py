@@ -196,6 +196,7 @@ def may_match(stored: bytes, record: bytes | None, query: JobQuery) -> bool:
         query.state in {None, state}
         and query.queue in {None, stored[_STAMP:body].decode() or USUAL_QUEUE}
         and (query.task is None or query.task == _decode_task(memoryview(stored)[body:]).task)
+        and (query.client is None or query.client == _decode(memoryview(stored)[body:]).client)
     )
 
 

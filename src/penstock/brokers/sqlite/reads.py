@@ -77,6 +77,7 @@ def find(db: sqlite3.Connection, query: JobQuery) -> list[Job]:
         ("task = ?", query.task),
         ("queue = ?", query.queue),
         ("json_extract(CAST(error AS TEXT), '$.code') = ?", query.code),
+        ("json_extract(CAST(specs.body AS TEXT), '$.client') = ?", query.client),
         ("finished_at >= ?", query.ended_after),
         ("finished_at < ?", query.ended_before),
         ("id < ?", query.before),

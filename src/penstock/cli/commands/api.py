@@ -68,6 +68,7 @@ async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | Non
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whom to believe is decided by `core.addresses`
         backlog=BACKLOG,
         timeout_graceful_shutdown=5,
     )

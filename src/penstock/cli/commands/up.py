@@ -38,8 +38,8 @@ def command() -> typer.Typer:
                 broker_url=broker,
                 tasks=tasks,
             )
-        logs.configure(chosen.log_format, chosen.log_level)
-        refuse_public(chosen)
+            logs.configure(chosen.log_format, chosen.log_level)
+            refuse_public(chosen)
         raise typer.Exit(asyncio.run(Launcher(chosen).run()))
 
     return app

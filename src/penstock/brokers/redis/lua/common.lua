@@ -32,6 +32,7 @@
 --   shelf:S   hash  name of a document -> the document
 --   depths    hash  state and queue -> number of jobs      paused  set of queues
 --   waits     hash  job that waits for others -> see WAIT      followers  hash  job -> those that wait for it
+--   taken:N   list  times of the requests counted under a name, see meter
 --   events    stream  one entry per verb and kind of event      meta  hash
 
 local time = redis.call('TIME')

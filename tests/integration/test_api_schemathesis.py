@@ -1,0 +1,89 @@
+"""Schemathesis reads the OpenAPI document and tries, with all its checks, to find an answer that breaks it.
+
+A few examples per operation by default; ``PENSTOCK_TEST_PROFILE=long`` tries many more.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from penstock.core.keys import Role, entry, mint
+from support.node import Node
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+EXAMPLES = 150 if os.environ.get("PENSTOCK_TEST_PROFILE") == "long" else 8
+TASKS = """
+from penstock import task
+
+@task
+def scale(values: list[float], factor: float = 2.0, label: str = "x") -> list[float]:
+    return values
+"""
+
+UNSAID = {"DELETE /dead", "POST /dead/retry", "GET /jobs/{job_id}/events"}
+"""Data that fit the document may be refused here: it cannot say "exactly one of" of a query, nor which events
+there were."""
+
+ENDLESS = {"GET /events"}
+
+
+@pytest.fixture(scope="module", params=["no keys", "keys"])
+def opened(request, tmp_path_factory):
+    """A node and the headers that open it."""
+    folder: Path = tmp_path_factory.mktemp("node")
+    (folder / "scaling.py").write_text(TASKS)
+    text, key = mint("root", Role.ADMIN)
+    keys = {"api_keys": entry(key)} if request.param == "keys" else {}
+    node = Node(folder, "api", tasks=str(folder / "scaling.py"), **keys)
+    try:
+        yield node.start(), {"Authorization": f"Bearer {text}"} if keys else {}
+    finally:
+        node.kill()
+
+
+def tried(operation, headers):
+    """Cases that fit the document and cases that do not."""
+    cases = operation.as_strategy() | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+    excluded = [positive_data_acceptance] if operation.label in UNSAID else []
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=EXAMPLES < 100,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases)
+    def attempt(case):
+        if case.query and "wait" in case.query and _is_long(case.query["wait"]):
+            case.query["wait"] = 0.01  # nobody works here, so that any wait lasts to its end
+        case.call_and_validate(headers=headers, excluded_checks=excluded, timeout=20)
+
+    attempt()
+
+
+def _is_long(wait):
+    try:
+        return 0.01 < float(wait) <= 60
+    except (TypeError, ValueError):
+        return False
+
+
+def test_nothing_is_found(opened):
+    node, headers = opened
+    document = schemathesis.openapi.from_url(f"{node.url}/openapi.json", headers=headers)
+    names = set()
+    for found in document.get_all_operations():
+        operation = found.ok()
+        names.add(operation.label)
+        if operation.label not in ENDLESS:
+            tried(operation, headers)
+    assert len(names) > 25
+    assert node.entries("unexpected error") == []
