@@ -22,11 +22,10 @@ from penstock.ports import Admission, Receipt
 def submit(tx: Transaction, specs: Sequence[JobSpec], max_depth: int) -> list[Receipt]:
     """`submission.submit`, then a look at those that the new jobs wait for."""
     receipts = submission.submit(tx, specs, max_depth)
-    held = [one.job for one in receipts if one.job and one.job.spec.after]
-    if not held:
+    if not any(one.job and one.job.spec.after for one in receipts):
         return receipts
-    new = {one.job.id for one in receipts if one.job and one.admission is Admission.ACCEPTED}
-    follow(tx, [job.id for job in held if job.id in new and _look_ahead(tx, job)])
+    new = [one.job for one in receipts if one.job and one.admission is Admission.ACCEPTED]
+    follow(tx, [job.id for job in new if job.spec.after and _look_ahead(tx, job)])
     return [_as_it_stands(tx, one) for one in receipts]
 
 
