@@ -20,7 +20,7 @@ _TOLERANCES: Final = (1e-12, 1e-10, 1e-8)
 _ALMOST: Final = 1e-6
 
 _RIDGE: Final = 1e-10
-"""Added to every variance, as a share of the mean one: it picks the most even of several mixes of one risk."""
+"""Added to every variance, as a share of the mean one: among mixes of one risk the most even wins."""
 
 
 class Unsolved(Exception):
