@@ -12,7 +12,7 @@ from penstock import Progress
 from penstock.tasks.finance import correlation, portfolio_var
 from penstock.tasks.finance.draws import CHUNK, chunks, stream
 from penstock.tasks.finance.holdings import Holdings
-from penstock.tasks.finance.tail import Tail, combine, count, measure
+from penstock.tasks.finance.tail import Ranked, Tail, combine, count, measure
 from penstock.tasks.finance.value_at_risk import Factors, SimulatedHoldings, draw_tail
 from support.refusals import refusal
 
@@ -109,6 +109,15 @@ def test_grid_agrees_with_sorting(draws, confidence, seed):
     assert below - 1 / 2_048 <= measured.risk.var <= above + 1 / 2_048
     tail = ranked[: math.ceil(rank)]
     assert measured.risk.shortfall == pytest.approx(tail.mean(), abs=2 / rank + 1 / 2_048)
+
+
+def test_losses_within_a_bin_are_taken_as_even():
+    half = Ranked(Tail(200, count(np.full(100, 0.25))))
+    top, width = 0.25 + 1 / 2_048, 1 / 4_096
+    assert half.level(0.25) == pytest.approx(top - width, rel=1e-12)
+    mean, variance = half.beyond(0.25)
+    assert mean == pytest.approx(top - width / 2, rel=1e-12)
+    assert variance == pytest.approx(width**2 / 12)
 
 
 def test_a_loss_beyond_the_grid_is_counted():
