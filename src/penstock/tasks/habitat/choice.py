@@ -84,7 +84,7 @@ class _Program:
 
     def __init__(self, rows: list[Row], columns: int) -> None:
         self._columns = np.arange(columns, dtype=np.int32)
-        self._solver = highspy.Highs()
+        self._solver = highspy.Highs()  # type: ignore[no-untyped-call]
         self._solver.silent()
         for option, value in (
             ("threads", 1),

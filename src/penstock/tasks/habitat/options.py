@@ -19,7 +19,7 @@ class Demand(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What decides prices and stock beside the reference: tier per bank, price list, discount, quoted stock."""
+    """What else decides prices and stock: tier per bank, price list, factor on it, quoted stock held back."""
 
     tiers: Mapping[str, Tier]
     size: Size
@@ -28,7 +28,7 @@ class Terms(NamedTuple):
 
 
 class Option(NamedTuple):
-    """One way. ``takes`` is units of stock per habitat, at ``bank``; ``unit_price`` in pounds per demanded unit."""
+    """One way. ``takes`` is stock per habitat, in units; ``unit_price`` is in pounds per demanded unit."""
 
     demand: Demand
     bank: str

@@ -1,7 +1,7 @@
 """The market that demands are met from: banks, habitats, stock, prices, rules and who is whose neighbour.
 
-A `Reference` is a plain value. `packaged` reads the synthetic set that comes with Penstock; another source only
-has to hand the same rows to `assemble`, which checks them.
+A `Reference` is a plain value. `packaged` reads the synthetic set that comes with Penstock; another source
+only has to hand the same rows to `assemble`, which checks them.
 """
 
 import csv
@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Ledger = Literal["area", "hedgerow", "watercourse"]
 Tier = Literal["local", "adjacent", "far"]
@@ -173,12 +173,16 @@ def _read(name: str) -> list[Row]:
 
 
 def _validated(name: str, rows: list[Row]) -> list[Any]:
+    return [_read_row(name, number, row) for number, row in enumerate(rows, 1)]
+
+
+def _read_row(name: str, number: int, row: Row) -> _Row:
     try:
-        return TypeAdapter(list[TABLES[name]]).validate_python(rows)  # type: ignore[misc]
+        return TABLES[name].model_validate(row)
     except ValidationError as invalid:
         first = invalid.errors()[0]
-        place = " ".join(map(str, first["loc"]))
-        raise BadReference(f"{name}, row {place}: {first['msg']}") from None
+        field = ".".join(map(str, first["loc"]))
+        raise BadReference(f"{name}, row {number}, {field}: {first['msg']}") from None
 
 
 def _keyed(name: str, rows: list[Any], *fields: str) -> dict[Any, Any]:
@@ -212,11 +216,11 @@ def _check(reference: Reference) -> None:
 
 
 def _unknown(reference: Reference) -> Iterable[str]:
-    for habitat in reference.habitats.values():
-        if habitat.distinctiveness not in reference.ranks:
-            yield f"habitats: {habitat.habitat} has an unknown distinctiveness {habitat.distinctiveness!r}"
-    for table, keys in (("stock", reference.stock), ("pricing", reference.prices)):
-        for bank, habitat, *_ in keys:
+    for kind in reference.habitats.values():
+        if kind.distinctiveness not in reference.ranks:
+            yield f"habitats: {kind.habitat} has an unknown distinctiveness {kind.distinctiveness!r}"
+    for table, keys in (("stock", [*reference.stock]), ("pricing", [key[:2] for key in reference.prices])):
+        for bank, habitat in keys:
             if bank not in reference.banks:
                 yield f"{table}: there is no bank {bank!r}"
             if habitat not in reference.habitats:
@@ -230,9 +234,9 @@ def _missing(reference: Reference) -> Iterable[str]:
     for tier in TIERS:
         if tier not in reference.srm:
             yield f"srm: tier {tier} is missing"
-    for habitat in reference.habitats.values():
-        if (habitat.ledger, habitat.distinctiveness) not in reference.rules:
-            yield f"trading_rules: {habitat.ledger} {habitat.distinctiveness} is missing"
+    for kind in reference.habitats.values():
+        if (kind.ledger, kind.distinctiveness) not in reference.rules:
+            yield f"trading_rules: {kind.ledger} {kind.distinctiveness} is missing"
     for bank, habitat in reference.stock:
         for size in SIZES:
             if (bank, habitat, size) not in reference.prices:

@@ -1,4 +1,4 @@
-"""The rules of the market, each a small function: how near, what may replace what, how large, what is left."""
+"""The rules of the market, each a small function: how near, what replaces what, how large, what is left."""
 
 from typing import Final
 
