@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from penstock import DoNotRetry
+from penstock import DoNotRetry, Progress
 from penstock.tasks.habitat import habitat_allocation, rules
 from penstock.tasks.habitat.reference import assemble, packaged
 from penstock.tasks.habitat.task import Request, allocate
@@ -214,12 +214,13 @@ def test_every_demand_without_a_legal_option_is_named():
 
 
 def test_the_example_is_allocated_from_the_packaged_set():
-    kept = habitat_allocation.parse(dict(habitat_allocation.example))
-    found = json.loads(habitat_allocation.run(kept, None))
+    kept, reports = habitat_allocation.parse(dict(habitat_allocation.example)), []
+    found = json.loads(habitat_allocation.run(kept, Progress(reports.append)))
+    assert [round(100 * each.fraction) for each in reports] == [10, 30, 50, 70, 90]
     assert [row["demand"] for row in found["allocation"]] == ["Lowland meadow", "Mixed scrub"]
     assert found["data_version"] == packaged().version
     assert found["total_cost"] == sum(row["cost"] for row in found["allocation"])
-    assert found == json.loads(habitat_allocation.run(kept, None))
+    assert found == json.loads(habitat_allocation.run(kept, Progress()))
 
 
 BASE = {

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from penstock.tasks.habitat.reference import TABLES, BadReference, _read, assemble, packaged
+from penstock.tasks.habitat.reference import BadReference, _read, assemble, packaged
+from penstock.tasks.habitat.rows import TABLES
 
 
 @pytest.fixture

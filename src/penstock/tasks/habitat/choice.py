@@ -11,8 +11,9 @@ import highspy
 import numpy as np
 import numpy.typing as npt
 
+from penstock.core.progress import Progress
 from penstock.tasks.habitat.options import Option
-from penstock.tasks.habitat.reference import TIERS
+from penstock.tasks.habitat.rows import TIERS
 
 MOST_MORE: Final = 10.0
 MOST_MORE_SHARE: Final = 1e-4
@@ -36,23 +37,28 @@ class Row(NamedTuple):
     most: float
 
 
-def choose(options: list[Option], stocks: Stocks, most_banks: int) -> list[Option]:
+def choose(options: list[Option], stocks: Stocks, most_banks: int, progress: Progress) -> list[Option]:
     """One option per demand, in the order of the demands. Raises `Unsolved`.
 
-    ``stocks`` are the units left per (bank, habitat).
+    ``stocks`` are the units left per (bank, habitat). Progress goes from 10 to 90 %.
     """
     banks = sorted({option.bank for option in options})
     program = _Program(_rows(options, stocks, banks), len(options) + len(banks))
     costs = np.array([option.cost for option in options] + [0.0] * len(banks))
     used = np.array([0.0] * len(options) + [1.0] * len(banks))
     program.limit(used, most_banks)
+    progress.update(0.1, f"the least cost of {len(options)} options")
     least = float(costs @ program.minimise(costs))
     program.limit(costs, least + min(MOST_MORE, MOST_MORE_SHARE * least) + _PENNY)
+    progress.update(0.3, f"the fewest banks, for about £{least:,.0f}")
     fewest = round(float(used @ program.minimise(used)))
     program.limit(used, fewest + 0.5)
+    progress.update(0.5, f"the least cost with {fewest} of {len(banks)} banks")
     cheapest = float(costs @ program.minimise(costs))
     program.limit(costs, cheapest + _PENNY)
+    progress.update(0.7, f"the nearest and largest banks, for £{cheapest:,.2f}")
     taken = program.minimise(_remoteness(options, stocks, banks))
+    progress.update(0.9, "writing down the result")
     return sorted((o for o, x in zip(options, taken, strict=False) if x > 0.5), key=lambda o: o.demand.number)
 
 

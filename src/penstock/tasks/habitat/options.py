@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Literal, NamedTuple
 
 from penstock.tasks.habitat import rules
-from penstock.tasks.habitat.reference import Habitat, Reference, Size, Tier
+from penstock.tasks.habitat.reference import Reference
+from penstock.tasks.habitat.rows import Habitat, Size, Tier
 
 SHARE_OF_PRIMARY: Final[Mapping[Tier, float]] = {"adjacent": 0.75, "far": 0.5}
 """The rest of a pair is its companion, which makes up for the distance. Nobody pairs locally."""

@@ -11,112 +11,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-Ledger = Literal["area", "hedgerow", "watercourse"]
-Tier = Literal["local", "adjacent", "far"]
-Size = Literal["fractional", "small", "medium", "large"]
-Rule = Literal[
-    "bespoke",
-    "same_habitat",
-    "same_habitat_or_better",
-    "same_type",
-    "same_type_or_better",
-    "same_level_or_better",
-    "better",
-]
-TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
-SIZES: Final[tuple[Size, ...]] = get_args(Size)
-
-Name = Annotated[str, Field(min_length=1, max_length=100)]
-Amount = Annotated[float, Field(ge=0, le=1e9)]
-
-Row = dict[str, Any]
-
-
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Bank(_Row):
-    """Where units are made: a planning authority (LPA) and a national character area (NCA)."""
-
-    bank: Name
-    lpa: Name
-    nca: Name
-
-
-class Habitat(_Row):
-    """A kind of unit."""
-
-    habitat: Name
-    ledger: Ledger
-    broad_type: Name
-    distinctiveness: Name
-
-
-class Stock(_Row):
-    """Units of a habitat at a bank: in all, and how many of them are quoted to somebody."""
-
-    bank: Name
-    habitat: Name
-    available: Amount
-    quoted: Amount
-
-
-class Price(_Row):
-    """Price of one unit in pounds, per contract size and tier; the tier's multiplier is in it already."""
-
-    bank: Name
-    habitat: Name
-    size: Size
-    local: Annotated[float, Field(gt=0, le=1e9)]
-    adjacent: Annotated[float, Field(gt=0, le=1e9)]
-    far: Annotated[float, Field(gt=0, le=1e9)]
-
-
-class Level(_Row):
-    """A distinctiveness and its rank; higher is better."""
-
-    distinctiveness: Name
-    rank: int
-
-
-class Multiplier(_Row):
-    """Spatial risk multiplier (SRM) of a tier: a unit from there counts so much."""
-
-    tier: Tier
-    srm: Annotated[float, Field(gt=0, le=1)]
-
-
-class TradingRule(_Row):
-    """What may replace a habitat of this ledger and distinctiveness."""
-
-    ledger: Ledger
-    distinctiveness: Name
-    rule: Rule
-
-
-class Neighbours(_Row):
-    """Two areas of one kind that touch; holds in both directions."""
-
-    kind: Literal["lpa", "nca"]
-    one: Name
-    other: Name
-
-
-TABLES: Final[Mapping[str, type[_Row]]] = {
-    "banks": Bank,
-    "habitats": Habitat,
-    "stock": Stock,
-    "pricing": Price,
-    "levels": Level,
-    "srm": Multiplier,
-    "trading_rules": TradingRule,
-    "neighbours": Neighbours,
-}
+from penstock.tasks.habitat.rows import (
+    SIZES,
+    TABLES,
+    TIERS,
+    Bank,
+    Habitat,
+    Neighbours,
+    Price,
+    Row,
+    Rule,
+    Stock,
+    TableRow,
+)
 
 
 class BadReference(ValueError):
@@ -176,7 +87,7 @@ def _validated(name: str, rows: list[Row]) -> list[Any]:
     return [_read_row(name, number, row) for number, row in enumerate(rows, 1)]
 
 
-def _read_row(name: str, number: int, row: Row) -> _Row:
+def _read_row(name: str, number: int, row: Row) -> TableRow:
     try:
         return TABLES[name].model_validate(row)
     except ValidationError as invalid:
@@ -204,7 +115,7 @@ def _neighbours(rows: Iterable[Neighbours]) -> dict[tuple[str, str], frozenset[s
     return {key: frozenset(others) for key, others in found.items()}
 
 
-def _version(rows: Mapping[str, list[_Row]]) -> str:
+def _version(rows: Mapping[str, list[TableRow]]) -> str:
     plain = {name: sorted(row.model_dump_json() for row in table) for name, table in rows.items()}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 

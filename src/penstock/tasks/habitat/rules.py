@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from penstock.tasks.habitat.reference import SIZES, Bank, Habitat, Reference, Rule, Size, Stock, Tier
+from penstock.tasks.habitat.reference import Reference
+from penstock.tasks.habitat.rows import SIZES, Bank, Habitat, Rule, Size, Stock, Tier
 
 ADMIN_FEE: Final = 500.0
 FRACTIONAL_FEE: Final = 300.0

@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from penstock.core.progress import DoNotRetry
+from penstock.core.progress import DoNotRetry, Progress
 from penstock.core.task import task
 from penstock.tasks.habitat import rules
 from penstock.tasks.habitat.choice import Unsolved, choose
 from penstock.tasks.habitat.options import Demand, Option, Terms, options
-from penstock.tasks.habitat.reference import Reference, Size, Tier, packaged
+from penstock.tasks.habitat.reference import Reference, packaged
+from penstock.tasks.habitat.rows import Size, Tier
 
 MOST_DEMANDS = 100
 
@@ -110,13 +111,13 @@ _EXAMPLE = {
 }
 
 
-@task(example=_EXAMPLE)
-def habitat_allocation(request: Request) -> Allocation:
+@task(timeout="10m", example=_EXAMPLE)
+def habitat_allocation(request: Request, progress: Progress) -> Allocation:
     """Cheapest purchase of biodiversity units that the trading rules, stocks and number of banks allow."""
-    return allocate(request, packaged())
+    return allocate(request, packaged(), progress)
 
 
-def allocate(request: Request, reference: Reference) -> Allocation:
+def allocate(request: Request, reference: Reference, progress: Progress | None = None) -> Allocation:
     """The same on any reference. Raises `DoNotRetry` that names every demand without a legal option."""
     demands = _demands(request.demand_df)
     total = math.fsum(demand.units for demand in demands)
@@ -124,7 +125,7 @@ def allocate(request: Request, reference: Reference) -> Allocation:
     offers = _offers(demands, terms, reference)
     stocks = {place: rules.left(held, terms.hold_percent) for place, held in reference.stock.items()}
     try:
-        chosen = choose(offers, stocks, rules.most_banks(total))
+        chosen = choose(offers, stocks, rules.most_banks(total), progress or Progress())
     except Unsolved as why:
         limit = rules.most_banks(total)
         raise DoNotRetry(f"no choice fits the stock with at most {limit} banks: {why}") from why
