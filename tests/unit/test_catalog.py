@@ -93,6 +93,14 @@ def test_ready_made_tasks_are_always_there():
     catalog = load([])
     assert catalog["credit_loss"] is credit_loss
     assert catalog["lifetime_ecl"] is lifetime_ecl
+    assert {
+        "add",
+        "european_option",
+        "optimal_portfolio",
+        "portfolio_var",
+        "stress_test",
+        "habitat_allocation",
+    } <= set(catalog)
 
 
 @pytest.mark.parametrize("form", ["file", "absolute file", "name"])

@@ -76,7 +76,7 @@ class Ranked:
         return mean, float(np.average(spread, weights=weights))
 
     def _place(self, share: float) -> tuple[int, float]:
-        """The bin, largest first, with the last of the ``share`` largest, and the part they take of it."""
+        """The bin, largest first, with the last of the ``share`` largest, and how much of it they take."""
         rank = share * self._draws
         number = int(np.searchsorted(self._at_least, rank))
         if number == BINS:

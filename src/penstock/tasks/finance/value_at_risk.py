@@ -105,7 +105,8 @@ def portfolio_var(held: SimulatedHoldings, progress: Progress) -> ValueAtRisk:
     """Value at risk and expected shortfall of a portfolio by Monte Carlo simulation.
 
     Profit Σ q_i·p_i·σ_i·√(h/252)·(L·z)_i with L·Lᵀ the correlations and z independent standard normal:
-    driftless returns, linear positions. VaR is minus its (1 - c)-quantile, ES minus the mean below that.
+    driftless returns, linear positions. VaR is minus its (1 - c)-quantile, ES minus the mean of what lies
+    below.
     """
     factors = Factors.of(held)
     whole, run = simulate(

@@ -4,14 +4,11 @@ import math
 from typing import Annotated, Final
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from penstock.core.progress import DoNotRetry
 from penstock.core.task import task
-
-Vector = npt.NDArray[np.float64]
-Matrix = npt.NDArray[np.float64]
+from penstock.tasks.finance.quadratic import Bounds, Equality, Matrix, Unsolved, Vector, least_variance
 
 MOST_ASSETS: Final = 200
 MOST_PERIODS: Final = 5_000
@@ -158,14 +155,11 @@ def highest_return(means: Vector, least: float, most: float) -> float:
 
 
 def _solve(history: History, means: Vector, covariance: Matrix) -> Vector:
-    # Every node imports this module, few ever solve: SciPy would cost each of them 0.2 s at its start.
-    from penstock.tasks.finance import quadratic  # noqa: PLC0415
-
-    equalities = [quadratic.Equality(np.ones(len(means)), 1.0)]
+    equalities = [Equality(np.ones(len(means)), 1.0)]
     if history.target_return is not None:
-        equalities.append(quadratic.Equality(means, history.target_return))
-    bounds = quadratic.Bounds(history.min_weight, history.max_weight)
+        equalities.append(Equality(means, history.target_return))
+    bounds = Bounds(history.min_weight, history.max_weight)
     try:
-        return quadratic.least_variance(covariance, bounds, equalities)
-    except quadratic.Unsolved as why:
+        return least_variance(covariance, bounds, equalities)
+    except Unsolved as why:
         raise DoNotRetry(f"no weights were found under sum, bounds and target_return: {why}") from why
