@@ -14,8 +14,8 @@ from penstock.core.attempt import FromChild, Run
 from penstock.core.job import Job, JobProgress, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
-from penstock.core.record_query import RecordQuery
 from penstock.core.record import Asked, Record, Told
+from penstock.core.record_query import RecordQuery
 
 
 class Admission(StrEnum):
@@ -442,7 +442,7 @@ class History(Protocol):
         ...
 
     def trim(self, results_before: int, jobs_before: int, limit: int) -> int:
-        """Forget results of jobs that ended before one time, and all of jobs nothing was told of since another.
+        """Forget results of jobs that ended before one time, and jobs that nothing was told of since another.
 
         Both are UTC milliseconds. Takes at most ``limit`` of each; returns how many it were.
         """

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "ports": {"core"},
     "brokers": {"core", "ports", "brokers"},
     "executors": {"core", "ports", "executors"},
+    "history": {"core", "ports", "history"},
     "spool": {"core", "ports", "spool"},
     "telemetry": {"core", "ports", "telemetry"},
     "service": {"core", "ports", "service"},
@@ -31,7 +32,8 @@ MAY_IMPORT = {
     "tasks": {"core", "tasks"},
     "settings": {"core", "telemetry"},
     "app": {
-        *("core", "ports", "brokers", "executors", "spool", "telemetry", "service", "worker", "api"),
+        *("core", "ports", "brokers", "executors", "history", "spool", "telemetry"),
+        *("service", "worker", "api"),
         *("settings", "app"),
     },
 }

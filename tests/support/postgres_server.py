@@ -44,7 +44,19 @@ class PostgresServer:
 
     def __enter__(self) -> Self:
         try:
-            self._run(self._initdb, "-D", self._data, "-A", "trust", "-U", USER, "--no-sync", "-E", "UTF8", "--locale=C")
+            self._run(
+                self._initdb,
+                "-D",
+                self._data,
+                "-A",
+                "trust",
+                "-U",
+                USER,
+                "--no-sync",
+                "-E",
+                "UTF8",
+                "--locale=C",
+            )
             return self.start()
         except BaseException:
             self.__exit__()
@@ -59,7 +71,9 @@ class PostgresServer:
         return str(self.folder / "data")
 
     def _run(self, *command: str) -> None:
-        done = subprocess.run([*self._as_user, *command], cwd=self.folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*self._as_user, *command], cwd=self.folder, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self) -> Self:
@@ -94,7 +108,9 @@ class PostgresServer:
         return False
 
     def _connect(self, database: str) -> "psycopg.Connection[tuple[object, ...]]":
-        return psycopg.connect(host=HOST, port=self.port, user=USER, dbname=database, connect_timeout=2, autocommit=True)
+        return psycopg.connect(
+            host=HOST, port=self.port, user=USER, dbname=database, connect_timeout=2, autocommit=True
+        )
 
     def url(self, database: str | None = None) -> str:
         """The URL of an empty database that nobody else uses."""

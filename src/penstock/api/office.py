@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from penstock.service.archive import Archive
 from penstock.service.desk import Desk
 
 
 @dataclass(frozen=True)
 class Office:
-    """The node's desk, its metrics, and what it says of itself at ``/whoami``."""
+    """The node's desk, its metrics, and what it says of itself at ``/whoami``.
+
+    ``archive`` is None where history is switched off.
+    """
 
     desk: Desk
     registry: CollectorRegistry
@@ -17,3 +21,4 @@ class Office:
     host: str
     version: str
     max_body: int
+    archive: Archive | None = None

@@ -13,6 +13,7 @@ from penstock import __version__
 from penstock.api.app import Lifespan, create_app
 from penstock.api.office import Office
 from penstock.app.broker import make_broker, open_patiently
+from penstock.app.history import kept, make_archive
 from penstock.core.catalog import Catalog
 from penstock.service.desk import Desk
 from penstock.settings import Settings
@@ -32,20 +33,26 @@ class Api:
     leave: Callable[[], None]
 
 
-def make_api(settings: Settings, catalog: Catalog) -> Api:
-    """The API of a node that serves these tasks; the application runs its own ``running`` when served."""
+def make_api(settings: Settings, catalog: Catalog, *, recording: bool = True) -> Api:
+    """The API of a node that serves these tasks; the application runs its own ``running`` when served.
+
+    One that is only there for a moment leaves it to others to record history.
+    """
     registry = CollectorRegistry()
     broker = make_broker(settings, registry)
     desk = Desk(broker, catalog, settings.node)
+    archive = make_archive(settings)
 
     @contextlib.asynccontextmanager
     async def running() -> AsyncIterator[None]:
         await broker.open()
         try:
-            yield
+            async with kept(archive, broker, settings, recording=recording):
+                yield
         finally:
             await broker.close()
 
-    office = Office(desk, registry, settings.node, socket.gethostname(), __version__, settings.max_body)
+    host = socket.gethostname()
+    office = Office(desk, registry, settings.node, host, __version__, settings.max_body, archive)
     reach = partial(open_patiently, broker, settings.broker_url)
     return Api(create_app(office, running), running, reach, desk.leave)

@@ -118,7 +118,7 @@ async def client(url: str | None) -> AsyncIterator[AsyncClient]:
         return
     logs.configure(chosen.log_format, "warning")
     # Most calls have a node to talk to; only this path needs the whole application.
-    api = importlib.import_module("penstock.app.api").make_api(chosen, load(chosen.tasks))
+    api = importlib.import_module("penstock.app.api").make_api(chosen, load(chosen.tasks), recording=False)
     async with api.running():
         transport = httpx.ASGITransport(api.app)
         async with AsyncClient("http://penstock", transport=transport) as local:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -173,6 +173,18 @@ class AsyncClient:
     async def jobs(self, **filters: Any) -> list[JobView]:
         """See `Client.jobs`."""
         return await self.send(messages.find(**filters))
+
+    async def stream(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[bytes]:
+        """The body of a plain GET, piece by piece. Raises as `send` does, also if it breaks off."""
+        call = Call("GET", path, dict)
+        try:
+            async with self._http.stream("GET", path, params=query, timeout=self._timeout_s) as response:
+                if response.status_code >= 400:
+                    messages.read(call, response.status_code, await response.aread())
+                async for piece in response.aiter_bytes():
+                    yield piece
+        except httpx.RequestError as failed:
+            raise messages.unreachable(self.url, failed) from failed
 
     async def tasks(self) -> list[TaskView]:
         """See `Client.tasks`."""

@@ -1,8 +1,9 @@
 """What history knows of one job, and the rules by which that grows: only forward, in the order of events.
 
-A record is made from the job itself while the broker keeps it, and is then as new as can be. Of a job that the
-broker has forgotten, events tell what is left to know. ``told_at`` is the time of the newest thing that a
-record knows of its job; an older event changes nothing, so that reading the feed again changes nothing.
+A record is made from the job itself while the broker keeps it, and is then as new as can be. Of a job
+that the broker has forgotten, events tell what is left to know. ``told_at`` is the time of the newest
+thing that a record knows of its job; an older event changes nothing, so that reading the feed again
+changes nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -101,9 +102,9 @@ def record_of(job: Job, at: int = 0) -> Record:
         params_bytes=params_bytes,
         result=result,
         result_bytes=result_bytes,
-        error_code=error and error.code,
-        error_message=error and storable(error.message),
-        error_detail=error and storable(error.detail),
+        error_code=error.code if error else None,
+        error_message=storable(error.message) if error else None,
+        error_detail=storable(error.detail) if error else None,
         attempt=job.attempt,
         max_attempts=spec.limits.max_attempts,
         losses=job.losses,

@@ -84,7 +84,9 @@ def _postgresql(url: URL) -> Engine:
     return create_engine(url, connect_args=told, pool_size=4, max_overflow=2, pool_recycle=1_800)
 
 
-def make_folder(engine: Engine) -> None:
-    """A SQLite file's folder, if it is not there yet. Raises OSError."""
+def make_file(engine: Engine) -> None:
+    """A SQLite file and its folder, if it is not there yet, for nobody else to read. Raises OSError."""
     if engine.dialect.name == "sqlite" and engine.url.database:
-        Path(engine.url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
+        path = Path(engine.url.database).absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)

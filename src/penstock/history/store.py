@@ -11,7 +11,7 @@ from penstock.core.job import State
 from penstock.core.record import Record
 from penstock.core.record_query import RecordQuery
 from penstock.history import reading, writing
-from penstock.history.engine import make_engine, make_folder
+from penstock.history.engine import make_engine, make_file
 from penstock.history.engine import reading as reading_only
 from penstock.history.migrate import migrate
 from penstock.ports import Chapter, Place
@@ -28,7 +28,7 @@ class SqlHistory:
     def open(self) -> None:
         """See `History.open`."""
         with _telling():
-            make_folder(self._engine)
+            make_file(self._engine)
             migrate(self._engine)
 
     def close(self) -> None:

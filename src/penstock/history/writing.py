@@ -70,11 +70,9 @@ def _upsert(db: Connection, namespace: str, records: Sequence[Record]) -> None:
         return
     stated: Any = insert(db, jobs)
     new = {name: stated.excluded[name] for name in NAMES}
-    # Only whoever holds the place gets here, so that what comes later is newer; an event's time may not say so.
+    # Only whoever holds the place gets here, so that what comes later is newer, whatever the times say.
     newest = case((stated.excluded.told_at > jobs.c.told_at, stated.excluded.told_at), else_=jobs.c.told_at)
-    upsert = stated.on_conflict_do_update(
-        index_elements=["namespace", "id"], set_=new | {"told_at": newest}
-    )
+    upsert = stated.on_conflict_do_update(index_elements=["namespace", "id"], set_=new | {"told_at": newest})
     db.execute(upsert, [_row(namespace, each) for each in records])
 
 
@@ -98,7 +96,7 @@ def trim(db: Connection, namespace: str, results_before: int, jobs_before: int, 
     past = select(jobs.c.id).where(mine, jobs.c.told_at < jobs_before).limit(limit)
     gone = [{"gone": each} for each in db.execute(past).scalars()]
     if gone:
-        named = bindparam("gone")
+        named: Any = bindparam("gone")
         db.execute(
             delete(submissions).where(submissions.c.namespace == namespace, submissions.c.job_id == named),
             gone,

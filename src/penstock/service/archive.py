@@ -85,6 +85,7 @@ class Archive:
         self._readers = Threads(READERS, "history-reader")
         self._writer = Threads(1, "history-writer")
         self._counted_at = -ROWS_EVERY_S
+        self.recorded_here = False
 
     async def ready(self) -> History:
         """The open database."""
@@ -153,16 +154,13 @@ class Archive:
 
     async def status(self) -> Mapping[str, Any]:
         """How recording stands, whoever does it; never raises."""
-        if self.standing.connected is None:  # no recorder of this process has told yet
+        if not self.recorded_here:
             try:
                 place = await self._ask(lambda history: history.place())
+                self.standing.at(place, recording=False, caught_up=False)
                 await self.count_rows()
             except PenstockError as failed:
-                return self.standing.view() | {"reason": failed.message}
-            looked = Standing(system_clock)
-            looked.rows = self.standing.rows
-            looked.at(place, recording=False, caught_up=False)
-            return looked.view()
+                self.standing.lost(failed.message)
         return self.standing.view()
 
 

@@ -60,8 +60,7 @@ async def read(broker: Broker, job_ids: Sequence[str]) -> dict[str, Record | Non
         piece = job_ids[at : at + size]
         jobs = await broker.get(piece)
         found |= {
-            job_id: None if job is None else record_of(job)
-            for job_id, job in zip(piece, jobs, strict=True)
+            job_id: None if job is None else record_of(job) for job_id, job in zip(piece, jobs, strict=True)
         }
         at += len(piece)
         size = max(1, size // 4) if sum(map(_bytes, jobs)) > PIECE_BYTES else min(PIECE, size * 2)

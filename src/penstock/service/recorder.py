@@ -60,12 +60,13 @@ class Recorder:
     ) -> None:
         self._broker = broker
         self._archive = archive
+        archive.recorded_here = True
         self._standing = archive.standing
         self._name = f"{node}/{secrets.token_hex(4)}"
         self._policy = policy or RecorderPolicy()
         self._clock = clock
         self._pause_s = FIRST_PAUSE_S
-        self._kept_up_at = self._mended_at = 0.0
+        self._kept_up_at = self._mended_at = self._wrote_at = -self._policy.upkeep_s
         self._place: Place | None = None
         self._log = structlog.get_logger("penstock.history").bind(recorder=self._name)
 
@@ -77,7 +78,7 @@ class Recorder:
                     await self._turn(await self._archive.ready())
                 except PenstockError as failed:
                     self._put_off(failed)
-                except Exception:
+                except Exception:  # noqa: BLE001 - jobs go on, and so must history
                     self._log.exception("history failed")
                     self._standing.lost("a defect; see the log")
                 await asyncio.sleep(self._pause_s * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
@@ -132,6 +133,7 @@ class Recorder:
     async def _write(self, history: History, chapter: Chapter, *, caught_up: bool = False) -> None:
         assert self._place is not None  # noqa: S101 - held by whoever writes
         self._place = await self._archive.write(history.record, self._place, chapter)
+        self._wrote_at = time.monotonic()
         held = self._place is not None
         self._standing.at(self._place or self._standing.place, recording=held, caught_up=held and caught_up)
 
@@ -194,7 +196,10 @@ class Recorder:
 
     async def _idle(self, history: History, place: Place, now: int) -> None:
         """Say that all up to ``now`` is written, and wait for more."""
-        await self._write(history, Chapter(cursor=place.cursor, told_at=now), caught_up=True)
+        if time.monotonic() - self._wrote_at >= self._policy.beat_s / 2:
+            await self._write(history, Chapter(cursor=place.cursor, told_at=now), caught_up=True)
+        else:
+            self._standing.at(place, recording=True, caught_up=True)
         if self._place is not None and await self._broker.events(place.cursor, self._policy.beat_s, 1):
             self._standing.caught_up = False
             await asyncio.sleep(self._policy.gather_s)

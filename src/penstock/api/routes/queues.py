@@ -40,13 +40,15 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/stats")
     async def stats() -> Response:
-        """Jobs by state, queues and workers in one answer."""
+        """Jobs by state, queues and workers in one answer, and how history stands."""
         found = await desk.stats()
+        archive = office.archive
         return answer(
             {
                 "states": found.states,
                 "queues": [queue_view(queue) for queue in found.queues],
                 "workers": [worker_view(worker) for worker in found.workers],
+                "history": archive and await archive.status(),
             }
         )
 
