@@ -14,7 +14,6 @@ from structlog.testing import capture_logs
 from penstock.core.ids import new_id
 from penstock.core.job import JobError, JobSpec, Limits, State, WorkerInfo
 from penstock.core.lifecycle import RETRYABLE_STATES, Failed, Succeeded, settlement
-from penstock.core.record_query import RecordQuery
 from penstock.history.store import SqlHistory
 from penstock.ports import BrokerOptions
 from penstock.service import recorder as recording_module
@@ -138,8 +137,9 @@ async def test_every_submission_and_outcome_is_recorded(make_desk, tmp_path, kin
         await desk.broker.cancel(after[-1:])
         await caught_up(desk, archive)
         assert archive.standing.view()["lag_events"] == 0
-        failed = (await archive._ask(lambda history: history.find(RecordQuery(state=State.SCHEDULED))))[0]
-        assert (failed.error_code, failed.attempt, failed.client) == ("TASK_ERROR", 1, "ada")
+    (failed,) = [row for row in rows(url) if row.error_code == "TASK_ERROR"]
+    assert (failed.error_message, failed.error_detail, failed.attempt) == ("no", "trace", 1)
+    assert {(row.client, row.params, row.task) for row in rows(url)} == {("ada", '{"n":1}', "t")}
     assert states(url) == await truth(desk, before + after)
     assert {row.job_id: row.request_id for row in rows(url, "penstock_submissions")} == {
         job_id: "r-1" if job_id == after[-1] else None for job_id in before + after
