@@ -14,8 +14,6 @@ from penstock.core.attempt import FromChild, Run
 from penstock.core.job import Job, JobProgress, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
-from penstock.core.record import Asked, Record, Told
-from penstock.core.record_query import RecordQuery
 
 
 class Admission(StrEnum):
@@ -362,88 +360,4 @@ class Executor(Protocol):
 
     async def stop(self) -> None:
         """Kill what is left and end."""
-        ...
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where history stands in the feed, and who is recording.
-
-    ``beat`` changes with every write, so that a recorder which is no longer the only one finds out.
-    Everything up to ``told_at`` (UTC milliseconds) was recorded. ``sweep`` is not None while all jobs are
-    being read as well, because the feed does not tell everything: the id of the last one, or "".
-    """
-
-    holder: str | None
-    beat: int
-    cursor: str = ""
-    told_at: int = 0
-    sweep: str | None = None
-
-
-class Chapter(msgspec.Struct, frozen=True, kw_only=True):
-    """What one transaction adds to history, and how far it gets with it.
-
-    ``records`` are jobs as the broker has them, ``told`` what happened to jobs that it has no more.
-    """
-
-    cursor: str
-    told_at: int
-    sweep: str | None = None
-    records: Sequence[Record] = ()
-    told: Sequence[Told] = ()
-    asked: Sequence[Asked] = ()
-
-
-class History(Protocol):
-    """Keeps what was submitted and what became of it, longer than the broker does.
-
-    Every call blocks for the database, may come from any thread, and raises HISTORY_UNAVAILABLE
-    (`PenstockError`) when that cannot be had; then nothing of it was kept.
-    """
-
-    def open(self) -> None:
-        """Connect and bring the tables up to date; idempotent, also across processes."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the database."""
-        ...
-
-    def place(self) -> Place | None:
-        """Where history stands, None if nothing was ever recorded."""
-        ...
-
-    def take(self, holder: str, seen: Place | None) -> Place | None:
-        """Become the one who records; None if somebody else wrote since ``seen``."""
-        ...
-
-    def leave(self, place: Place) -> None:
-        """Let the next one record at once; nothing if somebody else does already."""
-        ...
-
-    def record(self, place: Place, chapter: Chapter) -> Place | None:
-        """Write a chapter and where it ends in one transaction; None, and nothing, if the place was taken."""
-        ...
-
-    def known(self, job_ids: Sequence[str]) -> dict[str, tuple[int, State]]:
-        """``told_at`` and state of those that are recorded."""
-        ...
-
-    def get(self, job_id: str) -> Record | None:
-        """A recorded job."""
-        ...
-
-    def find(self, query: RecordQuery) -> list[Record]:
-        """Recorded jobs that match, sorted, without tracebacks."""
-        ...
-
-    def count(self, query: RecordQuery) -> int:
-        """How many match on all pages."""
-        ...
-
-    def trim(self, results_before: int, jobs_before: int, limit: int) -> int:
-        """Forget results of jobs that ended before one time, and jobs that nothing was told of since another.
-
-        Both are UTC milliseconds. Takes at most ``limit`` of each; returns how many it were.
-        """
         ...

@@ -8,7 +8,7 @@ import typing
 import pytest
 
 import penstock
-from penstock import brokers, ports
+from penstock import brokers, history_port, ports
 from penstock.executors.process import ProcessExecutor
 from penstock.history.store import SqlHistory
 from penstock.ports import BrokerOptions
@@ -65,12 +65,12 @@ def test_executor_has_every_verb_as_promised():
 
 
 def test_history_has_every_verb_as_promised_and_no_other():
-    assert_implements(SqlHistory, ports.History)
-    assert set(verbs(SqlHistory)) == set(verbs(ports.History))
+    assert_implements(SqlHistory, history_port.History)
+    assert set(verbs(SqlHistory)) == set(verbs(history_port.History))
 
 
 def test_every_verb_says_what_it_promises():
-    for port in (ports.Broker, ports.Executor, ports.Child, ports.History):
+    for port in (ports.Broker, ports.Executor, ports.Child, history_port.History):
         for name, verb in verbs(port).items():
             assert inspect.getdoc(verb), f"{port.__name__}.{name}"
 

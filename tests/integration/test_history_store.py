@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from penstock.core.chapter import Chapter
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import State
 from penstock.core.record import Asked, Record, Told
@@ -19,7 +20,6 @@ from penstock.core.record_query import Mark, RecordQuery, Sort
 from penstock.history import migrate as migration
 from penstock.history.schema import HEAD, VERSION_TABLE, metadata
 from penstock.history.store import SqlHistory
-from penstock.ports import Chapter
 from support.databases import DATABASES
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.ports import Broker, History
+from penstock.history_port import History
+from penstock.ports import Broker
 from penstock.service.archive import Archive
 from penstock.service.recorder import Recorder, RecorderPolicy
 from penstock.settings import Settings

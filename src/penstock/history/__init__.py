@@ -1,1 +1,1 @@
-"""History in SQL: one adapter for SQLite and PostgreSQL. ``store.SqlHistory`` keeps `ports.History`."""
+"""History in SQL, on SQLite or PostgreSQL: ``store.SqlHistory`` keeps the contract of ``history_port``."""

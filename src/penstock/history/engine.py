@@ -34,7 +34,11 @@ def _read(url: str) -> URL:
     try:
         found = make_url(url)
         return found.set(drivername=_DRIVERS[found.drivername])
-    except (ArgumentError, KeyError, ValueError):  # the whole text, which may hold a password, must not be shown
+    except (
+        ArgumentError,
+        KeyError,
+        ValueError,
+    ):  # the text may hold a password: do not show it
         message = "PENSTOCK_DATABASE_URL starts with sqlite:/// or postgresql://"
         raise PenstockError(ErrorCode.INVALID_REQUEST, message) from None
 

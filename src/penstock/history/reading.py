@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
+from penstock.core.chapter import Place
 from penstock.core.job import Priority, State
 from penstock.core.record import Record
 from penstock.core.record_query import RecordQuery
 from penstock.history.schema import feeds, jobs
-from penstock.ports import Place
 
 NAMES = Record.__struct_fields__
 _COLUMNS = [jobs.c[name] for name in NAMES]

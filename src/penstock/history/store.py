@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from penstock.core.chapter import Chapter, Place
 from penstock.core.errors import history_unavailable
 from penstock.core.job import State
 from penstock.core.record import Record
@@ -14,11 +15,10 @@ from penstock.history import reading, writing
 from penstock.history.engine import make_engine, make_file
 from penstock.history.engine import reading as reading_only
 from penstock.history.migrate import migrate
-from penstock.ports import Chapter, Place
 
 
 class SqlHistory:
-    """See `ports.History`. Raises INVALID_REQUEST for a URL that names no database it knows."""
+    """See `history_port.History`. Raises INVALID_REQUEST for a URL that names no database it knows."""
 
     def __init__(self, url: str, namespace: str) -> None:
         self._namespace = namespace

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, Table, Update, bindparam, case, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from penstock.core.chapter import Chapter, Place
 from penstock.core.record import Asked, Record, Told, advance, asked_for
 from penstock.history.reading import NAMES, by_id, read_place
 from penstock.history.schema import feeds, jobs, submissions
-from penstock.ports import Chapter, Place
 
 
 def insert(db: Connection, table: Table) -> Any:

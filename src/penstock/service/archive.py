@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from penstock.core.chapter import Place
 from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import ErrorCode, PenstockError, history_unavailable
 from penstock.core.record import Record
 from penstock.core.record_query import JobPage, Mark, RecordFilter, RecordQuery, read_mark
-from penstock.ports import History, Place
+from penstock.history_port import History
 from penstock.service.threads import Threads
 
 Answer = TypeVar("Answer")

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from penstock.core.chapter import Chapter
 from penstock.core.job import Job, State
 from penstock.core.record import Asked, Record, Told, needs_a_look, record_of, storable
-from penstock.ports import Broker, Chapter, Event
+from penstock.ports import Broker, Event
 
 _STATES = {state.value: state for state in State}
 JOINED = "joined"

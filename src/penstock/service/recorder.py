@@ -15,9 +15,11 @@ import time
 import msgspec
 import structlog
 
+from penstock.core.chapter import Chapter, Place
 from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.ports import Broker, Chapter, Event, History, JobQuery, Place
+from penstock.history_port import History
+from penstock.ports import Broker, Event, JobQuery
 from penstock.service.archive import Archive
 from penstock.service.pace import rest_after
 from penstock.service.pages import chapter_of, read
