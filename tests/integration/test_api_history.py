@@ -9,18 +9,22 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow.parquet
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from penstock.api import export
 from penstock.cli.commands import doctor
 from penstock.cli.main import app
 from penstock.core.clock import iso, system_clock
-from penstock.core.job import JobError
+from penstock.core.job import JobError, State
 from penstock.core.lifecycle import Failed
+from penstock.core.record import Record
 from support.node import HAZARDOUS, Node
 from support.wait import eventually, until
 
 pytestmark = pytest.mark.slow
+
+SOME = Record(id="job-0", state=State.SUCCEEDED, told_at=1, created_at=1, due_at=1)
 
 
 @pytest.fixture
@@ -180,6 +184,20 @@ async def test_a_file_is_written_while_it_is_read(house, ids, monkeypatch, form)
         assert pyarrow.parquet.ParquetFile(whole).num_row_groups >= len(ids)
     else:
         assert len(answer.text.splitlines()) == len(ids) + (form == "csv")
+
+
+@pytest.mark.parametrize("form", list(export.FORMATS))
+async def test_a_list_is_sent_before_the_next_is_read(form):
+    sent = []
+
+    async def lists():
+        for number in range(1, 4):
+            assert len(sent) == number, "the last list was not sent yet"
+            yield [replace(SOME, id=f"job-{number}", created_at=number)]
+
+    async for piece in export.FORMATS[form].write([SOME], lists()):
+        sent.append(piece)
+    assert all(sent)
 
 
 async def test_parquet_says_what_it_lacks(house, monkeypatch):
