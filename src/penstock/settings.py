@@ -179,10 +179,26 @@ class Settings(BaseSettings):
     )
     recycle_after: int = Field(default=100, ge=1, description="attempts after which a child is replaced")
     recycle_memory: Size = Field(default=2**30, description="a child resting above this is replaced")
-    keep_results: Duration = Field(default=7 * 86_400_000, description="how long ended jobs are kept")
+    keep_results: Duration = Field(
+        default=7 * 86_400_000, description="how long ended jobs are kept, and their results in history"
+    )
     keep_events: Duration = Field(default=86_400_000, description="how long the event feed goes back")
     max_depth: int = Field(
         default=100_000, ge=0, description="jobs that may wait in a queue which has no limit of its own"
+    )
+    history: bool = Field(
+        default=True, description="on or off: record every submission and outcome in a database"
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="where history is kept: sqlite:///path or postgresql://user:password@host/name;"
+        " by default a file beside the broker's",
+    )
+    keep_history: Duration = Field(
+        default=90 * 86_400_000, description="how long a job is kept in history after its last change"
+    )
+    history_parts: bool = Field(
+        default=False, description="on or off: also record the parts of jobs that were split"
     )
     max_body: Size = Field(default=8 * 2**20, ge=1024, description="largest request body")
     linger: Duration = Field(

@@ -8,8 +8,9 @@ import typing
 import pytest
 
 import penstock
-from penstock import brokers, ports
+from penstock import brokers, history_port, ports
 from penstock.executors.process import ProcessExecutor
+from penstock.history.store import SqlHistory
 from penstock.ports import BrokerOptions
 
 ADAPTERS = [entry.name for entry in pkgutil.iter_modules(brokers.__path__)]
@@ -63,8 +64,13 @@ def test_executor_has_every_verb_as_promised():
     assert_implements(ProcessExecutor, ports.Executor)
 
 
+def test_history_has_every_verb_as_promised_and_no_other():
+    assert_implements(SqlHistory, history_port.History)
+    assert set(verbs(SqlHistory)) == set(verbs(history_port.History))
+
+
 def test_every_verb_says_what_it_promises():
-    for port in (ports.Broker, ports.Executor, ports.Child):
+    for port in (ports.Broker, ports.Executor, ports.Child, history_port.History):
         for name, verb in verbs(port).items():
             assert inspect.getdoc(verb), f"{port.__name__}.{name}"
 

@@ -20,18 +20,21 @@ LONGEST_FILE = 400
 MAY_IMPORT = {
     "core": {"core"},
     "ports": {"core"},
+    "history_port": {"core"},
     "brokers": {"core", "ports", "brokers"},
     "executors": {"core", "ports", "executors"},
+    "history": {"core", "history_port", "history"},
     "spool": {"core", "ports", "spool"},
     "telemetry": {"core", "ports", "telemetry"},
-    "service": {"core", "ports", "service"},
+    "service": {"core", "ports", "history_port", "service"},
     "worker": {"core", "ports", "worker"},
     "api": {"core", "ports", "service", "api"},
     "client": {"core", "client"},
     "tasks": {"core", "tasks"},
     "settings": {"core", "telemetry"},
     "app": {
-        *("core", "ports", "brokers", "executors", "spool", "telemetry", "service", "worker", "api"),
+        *("core", "ports", "history_port", "brokers", "executors", "history", "spool", "telemetry"),
+        *("service", "worker", "api"),
         *("settings", "app"),
     },
 }

@@ -183,6 +183,7 @@ OpenHouse = Callable[..., Awaitable[House]]
 async def opened(folder: Path, tasks: Sequence[AnyTask] = (), **settings: Any) -> AsyncIterator[House]:
     """A node's API on a broker in this folder, with these tasks and a few others."""
     url = settings.setdefault("broker_url", f"sqlite:///{folder / 'penstock.db'}?synchronous=normal")
+    settings.setdefault("history", False)  # opening a database for each test would take longer than the test
     every = load([str(HAZARDOUS)])
     catalog = Catalog([*(every[name] for name in SERVED), *tasks])
     api = make_api(Settings(**{"node": "house"} | settings), catalog)

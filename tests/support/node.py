@@ -53,6 +53,7 @@ class Node:
             "port": self.port,
             "tasks": HAZARDOUS,
             "slots": 2,
+            "history": "off",
             "log_format": "json",
         } | settings
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}

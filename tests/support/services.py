@@ -11,10 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
+from support.postgres_server import PostgresServer
 from support.redis_groups import Group
 from support.redis_server import RedisServer
 
-Service = TypeVar("Service", bound=RedisServer | Group)
+Service = TypeVar("Service", bound=RedisServer | Group | PostgresServer)
 
 _running = ExitStack()
 

@@ -24,6 +24,7 @@ ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/workers"): Role.READ,
     ("GET", "/stats"): Role.READ,
     ("GET", "/jobs"): Role.READ,
+    ("GET", "/jobs/export"): Role.READ,
     ("GET", "/jobs/{job_id}"): Role.READ,
     ("GET", "/jobs/{job_id}/attempts"): Role.READ,
     ("GET", "/jobs/{job_id}/events"): Role.READ,
@@ -55,6 +56,7 @@ ROLES: dict[tuple[str, str], Role] = {
 }
 
 JOBS = "/jobs/"
+EXPORT = "/jobs/export"
 
 
 def is_open(path: str) -> bool:
@@ -84,4 +86,6 @@ def _fits(pattern: list[str], parts: list[str]) -> bool:
 
 def job_of(path: str) -> str | None:
     """The id of the job that a path is about, None if it is about no single job."""
-    return path.removeprefix(JOBS).partition("/")[0] if path.startswith(JOBS) else None
+    if not path.startswith(JOBS) or path == EXPORT:
+        return None
+    return path.removeprefix(JOBS).partition("/")[0]

@@ -31,6 +31,7 @@ STATUS = {
     ErrorCode.INTERNAL_ERROR: 500,
     ErrorCode.QUEUE_FULL: 503,
     ErrorCode.BROKER_UNAVAILABLE: 503,
+    ErrorCode.HISTORY_UNAVAILABLE: 503,
     ErrorCode.TASK_TIMEOUT: 504,
 }
 

@@ -15,6 +15,7 @@ from penstock.api.entrance import Entrance
 from penstock.api.office import Office
 from penstock.app.broker import make_broker, open_patiently
 from penstock.app.entrance import make_entrance, watched
+from penstock.app.history import kept, make_archive
 from penstock.core.catalog import Catalog
 from penstock.service.desk import Desk
 from penstock.settings import Settings
@@ -34,14 +35,16 @@ class Api:
     leave: Callable[[], None]
 
 
-def make_api(settings: Settings, catalog: Catalog, *, at_home: bool = False) -> Api:
+def make_api(settings: Settings, catalog: Catalog, *, at_home: bool = False, recording: bool = True) -> Api:
     """The API of a node that serves these tasks; the application runs its own ``running`` when served.
 
-    ``at_home``: it answers only this process, which may do with the broker what it likes anyway.
+    ``at_home``: it answers only this process, which may do with the broker what it likes anyway. One that is
+    only there for a moment leaves it to others to record history.
     """
     registry = CollectorRegistry()
     broker = make_broker(settings, registry)
     desk = Desk(broker, catalog, settings.node)
+    archive = make_archive(settings)
 
     entrance = Entrance() if at_home else make_entrance(settings, broker)
 
@@ -49,13 +52,20 @@ def make_api(settings: Settings, catalog: Catalog, *, at_home: bool = False) -> 
     async def running() -> AsyncIterator[None]:
         await broker.open()
         try:
-            async with watched(entrance):
+            async with watched(entrance), kept(archive, broker, settings, recording=recording):
                 yield
         finally:
             await broker.close()
 
     office = Office(
-        desk, registry, settings.node, socket.gethostname(), __version__, settings.max_body, entrance
+        desk=desk,
+        registry=registry,
+        node=settings.node,
+        host=socket.gethostname(),
+        version=__version__,
+        max_body=settings.max_body,
+        entrance=entrance,
+        archive=archive,
     )
     reach = partial(open_patiently, broker, settings.broker_url)
     return Api(create_app(office, running), running, reach, desk.leave)

@@ -46,6 +46,7 @@ _CODES = {
     ErrorCode.JOB_NOT_FOUND: ExitCode.NOT_FOUND,
     ErrorCode.NOT_FOUND: ExitCode.NOT_FOUND,
     ErrorCode.BROKER_UNAVAILABLE: ExitCode.UNAVAILABLE,
+    ErrorCode.HISTORY_UNAVAILABLE: ExitCode.UNAVAILABLE,
     ErrorCode.NODE_UNREACHABLE: ExitCode.UNAVAILABLE,
     ErrorCode.QUEUE_FULL: ExitCode.UNAVAILABLE,
     ErrorCode.RATE_LIMITED: ExitCode.UNAVAILABLE,
@@ -118,7 +119,8 @@ async def client(url: str | None) -> AsyncIterator[AsyncClient]:
         return
     logs.configure(chosen.log_format, "warning")
     # Most calls have a node to talk to; only this path needs the whole application.
-    api = importlib.import_module("penstock.app.api").make_api(chosen, load(chosen.tasks), at_home=True)
+    make_api = importlib.import_module("penstock.app.api").make_api
+    api = make_api(chosen, load(chosen.tasks), at_home=True, recording=False)
     async with api.running():
         transport = httpx.ASGITransport(api.app)
         async with AsyncClient("http://penstock", transport=transport, patience_s=0) as local:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from penstock.core.dead import DeadList, DeadReport
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import non_finite
+from penstock.core.record_query import RecordView
 from penstock.core.submission import AttemptView, JobView, Submission, TaskView
 
 Answer = TypeVar("Answer")
@@ -99,6 +100,12 @@ def purge_dead(**choice: Any) -> Call[DeadReport]:
 def find(**filters: Any) -> Call[list[JobView]]:
     """Jobs that match, newest first."""
     return Call("GET", "/jobs", lambda found: _models(JobView, found["jobs"]), _given(filters))
+
+
+def history(**filters: Any) -> Call[list[RecordView]]:
+    """Recorded jobs that match; ``filters`` are the fields of `JobPage`."""
+    query = {"source": "history"} | _given(filters)
+    return Call("GET", "/jobs", lambda found: _models(RecordView, found["jobs"]), query)
 
 
 def tasks() -> Call[list[TaskView]]:

@@ -298,6 +298,18 @@ class AsyncClient:
         """See `Client.jobs`."""
         return await self.send(messages.find(**filters))
 
+    async def stream(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[bytes]:
+        """The body of a plain GET, piece by piece. Raises as `send` does, also if it breaks off."""
+        call = Call("GET", path, dict)
+        try:
+            async with self._http.stream("GET", path, params=query, timeout=self._timeout_s) as response:
+                if response.status_code >= 400:
+                    messages.read(call, response.status_code, await response.aread())
+                async for piece in response.aiter_bytes():
+                    yield piece
+        except httpx.RequestError as failed:
+            raise messages.unreachable(self.url, failed) from failed
+
     async def tasks(self) -> list[TaskView]:
         """See `Client.tasks`."""
         return await self.send(messages.tasks())

@@ -20,6 +20,7 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "RATE_LIMITED"
     QUEUE_FULL = "QUEUE_FULL"
     BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
+    HISTORY_UNAVAILABLE = "HISTORY_UNAVAILABLE"
     TASK_TIMEOUT = "TASK_TIMEOUT"
     INTERNAL_ERROR = "INTERNAL_ERROR"
     NODE_UNREACHABLE = "NODE_UNREACHABLE"
@@ -69,3 +70,8 @@ def field_error(problems: list[tuple[str, str]]) -> PenstockError:
 def broker_unavailable(message: str, retry_after_s: float = 1.0) -> PenstockError:
     """The broker cannot be reached or did not answer in time; nothing is known to be stored."""
     return PenstockError(ErrorCode.BROKER_UNAVAILABLE, message, retry_after_s=retry_after_s)
+
+
+def history_unavailable(message: str, retry_after_s: float = 5.0) -> PenstockError:
+    """The database of history cannot be had; jobs are not touched by that."""
+    return PenstockError(ErrorCode.HISTORY_UNAVAILABLE, message, retry_after_s=retry_after_s)

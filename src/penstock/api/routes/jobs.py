@@ -16,10 +16,11 @@ from pydantic_core import CoreSchema
 from penstock.api.doors import confined_to, key_of
 from penstock.api.errors import field_of, request_id
 from penstock.api.office import Office
+from penstock.api.records import job_or_record, records
 from penstock.api.routing import make_router
 from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, receipt_view
 from penstock.core.errors import PenstockError, field_error
-from penstock.core.job import State
+from penstock.core.record_query import JobPage, RecordView
 from penstock.core.submission import AttemptView, JobView, RetryOptions, Submission
 from penstock.ports import Admission, JobQuery, Receipt
 
@@ -60,10 +61,11 @@ class BatchRequest(BaseModel):
 
 
 class JobList(BaseModel):
-    """Newest first; ``next`` is the ``before`` of the next page, null at the end."""
+    """``next`` is the ``before`` of the next page, or in history its ``cursor``; null at the end."""
 
-    jobs: list[JobView]
+    jobs: list[RecordView | JobView]
     next: str | None
+    total: int | None = None
 
 
 class AttemptList(BaseModel):
@@ -102,26 +104,33 @@ def router(office: Office) -> APIRouter:
         return answer({"receipts": [_receipt(each, node, asked) for each in answers]})
 
     @routes.get("/jobs", response_model=JobList)
-    async def find(
-        request: Request,
-        *,
-        state: State | None = None,
-        task: str | None = None,
-        queue: str | None = None,
-        before: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    ) -> Response:
-        """Jobs that match, newest first, without their results."""
+    async def find(request: Request, page: Annotated[JobPage, Query()]) -> Response:
+        """Jobs that match, newest first, without their results.
+
+        With a filter that only history knows, or ``source=history``, those that were recorded, with results.
+        """
         client = confined_to(key_of(request))
-        query = JobQuery(state=state, task=task, queue=queue, client=client, before=before, limit=limit)
+        if page.of_history:
+            return await records(office, page, client)
+        query = JobQuery(
+            state=page.state,
+            task=page.task,
+            queue=page.queue,
+            client=client,
+            before=page.before,
+            limit=page.limit,
+        )
         jobs = await desk.find(query)
-        more = jobs[-1].id if len(jobs) == limit else None
+        more = jobs[-1].id if len(jobs) == page.limit else None
         return answer({"jobs": [job_view(job, node) for job in jobs], "next": more})
 
-    @routes.get("/jobs/{job_id}", response_model=JobView)
+    @routes.get("/jobs/{job_id}", response_model=RecordView | JobView)
     async def get(job_id: JobId, wait: Wait = 0.0) -> Response:
-        """The job as it stands, or as it is when it has ended within ``wait`` seconds."""
-        return answer(job_view(await desk.get(job_id, wait), node))
+        """The job as it stands, or as it is when it has ended within ``wait`` seconds.
+
+        One that the broker has forgotten as history has it.
+        """
+        return answer(await job_or_record(office, job_id, wait))
 
     @routes.delete("/jobs/{job_id}", response_model=JobView)
     async def cancel(job_id: JobId, force: Force = False) -> Response:

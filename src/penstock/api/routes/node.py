@@ -1,5 +1,6 @@
 """The node itself: who it is, whether it is well, its metrics."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -43,8 +44,8 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/health")
     async def health() -> Response:
-        """How things are; ``degraded`` when the broker is away or no worker is live."""
-        identity = {"node": office.node, "version": office.version}
+        """How things are; ``degraded`` when the broker is away or no worker is live, history or not."""
+        identity = {"node": office.node, "version": office.version, "history": await _history(office)}
         try:
             await desk.ready()
             stats = await desk.stats()
@@ -68,6 +69,8 @@ def router(office: Office) -> APIRouter:
     @routes.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
     async def metrics() -> Response:
         """Prometheus text format."""
+        if office.archive is not None:
+            gauges.show_history(await office.archive.status())
         try:
             gauges.show(await desk.stats())
         except PenstockError:
@@ -86,6 +89,15 @@ async def _trouble(desk: Desk) -> dict[str, str]:
     except PenstockError as failed:
         return {"status": "unavailable", "reason": failed.message}
     return {}
+
+
+async def _history(office: Office) -> Mapping[str, Any] | None:
+    """Whether history is being written; None where it is switched off."""
+    if office.archive is None:
+        return None
+    told = await office.archive.status()
+    status = {"status": "ok" if told["connected"] else "unavailable"}
+    return status | {name: told[name] for name in ("lag_s", "reason") if told[name] is not None}
 
 
 class _Gauges:
@@ -108,6 +120,20 @@ class _Gauges:
         )
         self._cache = CacheCollector(registry)
         self._slots = Gauge("penstock_slots", "Slots of live workers.", ["use"], registry=registry)
+        self._history_up = Gauge(
+            "penstock_history_up", "1 if the database of history answers.", registry=registry
+        )
+        self._history_lag = Gauge(
+            "penstock_history_lag_seconds", "Age of what is not recorded yet.", registry=registry
+        )
+        self._history_rows = Gauge(
+            "penstock_history_jobs", "Jobs in history, counted once a minute.", registry=registry
+        )
+
+    def show_history(self, told: Mapping[str, Any]) -> None:
+        self._history_up.set(told["connected"])
+        self._history_lag.set(told["lag_s"] or 0.0)
+        self._history_rows.set(told["rows"] or 0)
 
     def down(self) -> None:
         self.broker_up.set(0)

@@ -57,14 +57,16 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/stats")
     async def stats() -> Response:
-        """Jobs by state, queues, workers and what the cache spared, in one answer."""
+        """Jobs by state, queues, workers, what the cache spared, and how history stands, in one answer."""
         found = await desk.stats()
+        archive = office.archive
         return answer(
             {
                 "states": found.states,
                 "queues": [queue_view(queue) for queue in found.queues],
                 "workers": [worker_view(worker) for worker in found.workers],
                 "cache": cache_view(found.cache),
+                "history": archive and await archive.status(),
             }
         )
 

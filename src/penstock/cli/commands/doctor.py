@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -77,6 +78,8 @@ async def _node(connected: AsyncClient) -> AsyncIterator[Finding]:
     yield ("broker", broker["status"] == "ok", broker.get("reason", "answers"))
     for warning in broker.get("warnings", ()):
         yield ("broker", False, warning)
+    if finding := _history(health.get("history")):
+        yield finding
     workers = health["workers"] or {"live": 0, "slots": 0, "busy": 0}
     told = f"{workers['live']} live, {workers['busy']} of {workers['slots']} slots busy"
     yield (
@@ -93,6 +96,20 @@ async def _node(connected: AsyncClient) -> AsyncIterator[Finding]:
     )
     paused = [queue["name"] for queue in health["queues"] or () if queue["paused"]]
     yield ("queues", not paused, f"paused: {', '.join(paused)}" if paused else "none is paused")
+
+
+LONG_LAG_S = 60.0
+
+
+def _history(told: dict[str, Any] | None) -> Finding | None:
+    """None where history is switched off, or the node is too old to have any."""
+    if told is None:
+        return None
+    if told["status"] != "ok":
+        return ("history", False, told.get("reason", "not opened yet") + "; jobs are not affected")
+    lag_s = told.get("lag_s")
+    said = "has recorded nothing yet" if lag_s is None else f"{lag_s:.0f} s behind"
+    return ("history", (lag_s or 0.0) < LONG_LAG_S, said)
 
 
 def _report(findings: list[Finding], *, as_json: bool) -> None:
