@@ -15,7 +15,7 @@ from penstock.core.errors import PenstockError
 from penstock.core.rate import Rate
 from penstock.ports import Meter
 
-PAUSE_S = 1.0
+PAUSE_S = 5.0
 """How long the shared count is left alone after it did not answer."""
 
 MOST_REFUSED = 10_000

@@ -7,7 +7,7 @@ from penstock.brokers.redis.link import Link
 from penstock.brokers.redis.url import Target, parse
 from penstock.ports import BrokerOptions
 
-PATIENCE_S = 0.25
+PATIENCE_S = 1.0
 
 
 def meter(url: str, options: BrokerOptions) -> "RedisMeter":
