@@ -22,11 +22,11 @@ from penstock.ports import Admission, Receipt
 def submit(tx: Transaction, specs: Sequence[JobSpec]) -> list[Receipt]:
     """`verbs.submit`, then a look at those that the new jobs wait for."""
     receipts = verbs.submit(tx, specs)
-    held = [one.job for one in receipts if one.job and one.job.spec.after]
+    new = [one.job for one in receipts if one.job and one.admission is Admission.ACCEPTED]
+    held = [job for job in new if job.spec.after]
     if not held:
         return receipts
-    new = {one.job.id for one in receipts if one.job and one.admission is Admission.ACCEPTED}
-    follow(tx, [job.id for job in held if job.id in new and _look_ahead(tx, job)])
+    follow(tx, [job.id for job in held if _look_ahead(tx, job)])
     return [replace(one, job=one.job and job_by_id(tx.connection, one.job.id)) for one in receipts]
 
 
