@@ -192,3 +192,16 @@ async def test_a_repeated_submission_changes_nothing(broker):
     assert (again.admission, again.job.id) == ("repeated", waits.id)
     await end(broker)
     assert (await get_one(broker, waits.id)).state is State.QUEUED
+
+
+async def test_nor_does_one_in_the_same_batch(broker):
+    first = await submit_one(broker)
+    waits = spec(after=(first.id,), idempotency_key="k")
+    receipts = await broker.submit([waits, replace(waits, id=spec().id), spec(idempotency_key="k")])
+    assert [(one.admission, one.job.id) for one in receipts] == [
+        ("accepted", waits.id),
+        ("repeated", waits.id),
+        ("repeated", waits.id),
+    ]
+    await end(broker)
+    assert (await claim_one(broker)).spec.id == waits.id
