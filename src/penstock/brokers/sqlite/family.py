@@ -145,7 +145,8 @@ def over(tx: Transaction, job_ids: Sequence[str]) -> None:
     for job_id in job_ids:
         row = tx.connection.execute(
             "SELECT jobs.state, jobs.error, parts.family, parts.number, families.parent, families.ready"
-            " FROM jobs LEFT JOIN parts USING (n) LEFT JOIN families ON families.n = parts.family"
+            " FROM jobs LEFT JOIN parts USING (n)"
+            " LEFT JOIN families ON families.n = parts.family AND families.mode = 'merged'"
             " WHERE jobs.id = ?",
             (job_id,),
         ).fetchone()
