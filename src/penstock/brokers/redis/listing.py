@@ -84,7 +84,9 @@ async def _running(link: Link) -> AsyncIterator[list[bytes]]:
     running = {each for ids in held for each in ids}
     parts = await link.ask("HMGET", link.key("part_of"), *running) if running else []
     running -= {each for each, part in zip(list(running), parts, strict=True) if part}
-    yield list(running.union(await link.ask("HKEYS", link.key("families"))))  # of these some wait for their parts
+    yield list(
+        running.union(await link.ask("HKEYS", link.key("families")))
+    )  # of these some wait for their parts
 
 
 async def _parts(link: Link, parents: list[bytes]) -> AsyncIterator[list[bytes]]:

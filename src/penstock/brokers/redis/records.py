@@ -14,7 +14,17 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from penstock.core import family, lifecycle, past
-from penstock.core.job import AfterFailure, Job, JobError, JobProgress, JobSpec, Limits, Parts, Priority, State
+from penstock.core.job import (
+    AfterFailure,
+    Job,
+    JobError,
+    JobProgress,
+    JobSpec,
+    Limits,
+    Parts,
+    Priority,
+    State,
+)
 from penstock.core.lifecycle import Claim
 from penstock.ports import JobQuery
 

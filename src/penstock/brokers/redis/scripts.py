@@ -6,7 +6,6 @@ from importlib.resources import files
 
 import msgspec
 
-
 EFFECTS = ("family",)
 """What the end of a job may bring about, see ``effects`` in ``lua/common.lua``."""
 

@@ -313,16 +313,14 @@ def _stop_page(tx: Transaction, n: int, _: int, limit: int) -> int:
     return len(rows)
 
 
-def results(
-    db: sqlite3.Connection, parent_id: str, first: int, count: int
-) -> list[msgspec.Raw | None]:
+def results(db: sqlite3.Connection, parent_id: str, first: int, count: int) -> list[msgspec.Raw | None]:
     """See `Broker.results`."""
     rows = db.execute(
         "SELECT number, body FROM families JOIN parts ON parts.family = families.n"
         " LEFT JOIN results ON results.n = parts.n WHERE parent = ? AND number >= ? AND number < ?",
         (parent_id, first, first + min(count, family.PAGE)),
     )
-    found = {number: body for number, body in rows}
+    found = dict(rows.fetchall())
     return [
         None if found.get(number) is None else msgspec.Raw(found[number])
         for number in range(first, first + min(count, family.PAGE))

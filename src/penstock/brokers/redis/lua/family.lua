@@ -90,23 +90,40 @@ local function cancel_part(id, job)
   tell('c', id, '{"error":' .. CANCELLED_PART .. '}')
 end
 
+-- What becomes of one part that has not ended; true if it is gone.
+local function withdraw_part(id, job, how)
+  if job.state == RUNNING then
+    stop_part(id, job)
+    if how == FORGET then collect('HDEL', 'part_of', id) end -- from now on it is like any job that is to stop
+  elseif how == FORGET then
+    leave_line(id, job)
+    count(job.state, job.queue, -1)
+    return true
+  else
+    cancel_part(id, job)
+  end
+end
+-- For parts that have ended, which are nearly all, no table is made, as this is what merging costs.
+local QUEUE_AT = struct.size(RECORD)
 local function withdraw_parts(ids, how)
-  local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
-  local gone, jobs = {}, {}
+  local records, bare, gone = each('HMGET', 'jobs', ids), {}, {}
   for i, id in ipairs(ids) do
-    local job = job_of(records[i], specs[i])
-    if job and job.state == RUNNING then
-      stop_part(id, job)
-      if how == FORGET then collect('HDEL', 'part_of', id) end -- from now on it is like any job that is to stop
-    elseif job and how == FORGET then
-      leave_line(id, job)
-      collect('HDEL', 'part_of', id)
-      gone[#gone + 1], jobs[#jobs + 1] = id, job
-    elseif job and job.state < RUNNING then
-      cancel_part(id, job)
+    local record = records[i]
+    if not record then
+      bare[#bare + 1] = id
+    elseif string.byte(record) < SUCCEEDED then
+      if withdraw_part(id, unpack_record(record), how) then gone[#gone + 1] = id end
+    elseif how == FORGET then
+      count(string.byte(record), string.sub(record, QUEUE_AT + 1, QUEUE_AT + string.byte(record, QUEUE_AT)), -1)
+      gone[#gone + 1] = id
     end
   end
-  forget(gone, jobs)
+  for i, spec in ipairs(each('HMGET', 'specs', bare)) do
+    if spec and withdraw_part(bare[i], untouched(spec), how) then gone[#gone + 1] = bare[i] end
+  end
+  for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress', 'attempts', 'part_of' }) do
+    each('HDEL', name, gone)
+  end
 end
 
 -- Withdraws up to so many parts that nobody needs any more; how many.
