@@ -5,8 +5,9 @@ import random
 from functools import partial
 
 from kit import workload
+from kit.families import end, merge, number_of, split
 from kit.time import ManualClock
-from kit.values import claim, feed, finish, get_one, held, run_one, spec, submit_one, worker
+from kit.values import BROKEN, claim, feed, finish, get_one, held, run_one, spec, submit_one, worker
 from penstock.core.job import JobProgress, Priority, State
 from penstock.core.lifecycle import Claim
 from penstock.ports import DEPTHS, Broker, JobQuery
@@ -24,6 +25,7 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
         await _cancel_one(broker),
         await _lose_one(broker, clock),
         *await _chain_some(broker),
+        *await _split_some(broker),
     }
     mine |= await _share(broker)
     mine.add((await submit_one(broker, idempotency_key="key", delay_ms=LONG_MS)).id)
@@ -65,6 +67,30 @@ async def _share(broker: Broker) -> set[str]:
     assert await broker.forget_answers(["nothing"]) == 0
     assert await broker.forget_answers() == 1
     return {first.id, hit.id}
+
+
+async def _split_some(broker: Broker) -> set[str]:
+    """Three jobs with parts: one is merged, one fails with a part of it, one is cancelled."""
+    merged = await split(broker, 4, queue="merged")
+    mine = {job.id for job in await broker.find(JobQuery(parent_id=merged.id))}
+    claims = sorted(await claim(broker, queues=("merged",)), key=number_of)
+    for two in (claims[:2], claims[2:]):
+        await end(broker, *two)
+        (step,) = await claim(broker, queues=("merged",))
+        await merge(broker, step)
+    failing = await split(broker, 3, queue="failing")
+    claims = await claim(broker, queues=("failing",), limit=2)
+    await end(broker, claims[0], outcome=BROKEN)
+    cancelled = await split(broker, 3, queue="ended")
+    mine |= {job.id for job in await broker.find(JobQuery(parts=True))}
+    await broker.cancel([cancelled.id])
+    await broker.trim(1)
+    await broker.trim(1)
+    await broker.claim("w", ["ended"], 1, 0)
+    await broker.settle([finish(claims[1])])
+    await broker.retry([failing.id])
+    await broker.cancel([failing.id])
+    return mine | {merged.id, failing.id, cancelled.id}
 
 
 async def _read(broker: Broker) -> None:

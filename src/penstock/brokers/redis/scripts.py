@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import msgspec
 
-EFFECTS = ("after",)
-"""What the end of a job may bring about, see ``effects`` in ``lua/common.lua``."""
+EFFECTS = ("family", "after")
+"""What the end of a job may bring about, see ``effects`` in ``lua/common.lua``; parts may end their job."""
 
 COMPOSED = {"swap": ("swap", "submit")}
 """Verbs that go on as another one."""

@@ -6,16 +6,15 @@ Where nothing waits, a look at an empty table is all it costs.
 from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import compress
 
 from msgspec.structs import replace
 
-from penstock.brokers.sqlite import submission, verbs
+from penstock.brokers.sqlite import family, submission, verbs
 from penstock.brokers.sqlite.rows import job_by_id
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import after
 from penstock.core.job import Job, JobSpec, State
-from penstock.core.lifecycle import Settlement
+from penstock.core.lifecycle import Claim, Settlement
 from penstock.ports import Admission, Receipt
 
 
@@ -36,17 +35,33 @@ def _as_it_stands(tx: Transaction, receipt: Receipt) -> Receipt:
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
-    """`verbs.settle`, then what follows from the ends."""
-    accepted = verbs.settle(tx, settlements)
-    follow(tx, [settled.job_id for settled in compress(settlements, accepted)])
+    """`family.settle`, then what follows from the ends."""
+    accepted = family.settle(tx, settlements)
+    follow(tx, tx.ended)
     return accepted
 
 
 def cancel(tx: Transaction, job_ids: Sequence[str], *, force: bool) -> list[Job | None]:
-    """`verbs.cancel`, then what follows from the ends."""
-    jobs = verbs.cancel(tx, job_ids, force=force)
-    follow(tx, [job.id for job in jobs if job])
+    """`family.cancel`, then what follows from the ends."""
+    jobs = family.cancel(tx, job_ids, force=force)
+    follow(tx, tx.ended)
     return jobs
+
+
+def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease_ms: int) -> list[Claim]:
+    """`family.claim`, then what follows from the ends: parts may be withdrawn on the way."""
+    claims = family.claim(tx, worker, queues, limit, lease_ms)
+    if tx.ended:
+        follow(tx, tx.ended)
+    return claims
+
+
+def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) -> int:
+    """`family.trim`, then what follows from the ends."""
+    gone = family.trim(tx, limit, keep_jobs_ms, keep_events_ms)
+    if tx.ended:
+        follow(tx, tx.ended)
+    return gone
 
 
 def _look_ahead(tx: Transaction, job: Job) -> bool:

@@ -39,14 +39,14 @@ def _submit_one(tx: Transaction, spec: JobSpec, room: depth.Room, counts: Counte
     looks = sharing.looks(spec)
     if looks and (source := answers.source(tx, spec)):
         counts.update(hits=1, saved_ms=sharing.run_ms(source))
-        return _insert(tx, sharing.hit(spec, source, tx.now))
+        return insert(tx, sharing.hit(spec, source, tx.now))
     if looks and (other := answers.in_flight(tx, spec)):
         counts["joined"] += 1
         return _join(tx, other, spec)
     if full is not None:
         return Receipt(admission=Admission.REFUSED, job=None, full=full)
     counts.update({"misses": 1} if looks else ())
-    return _insert(tx, lifecycle.accept(spec, tx.now))
+    return insert(tx, lifecycle.accept(spec, tx.now))
 
 
 def _as_it_stands(tx: Transaction, receipt: Receipt) -> Receipt:
@@ -84,7 +84,8 @@ def _answer_again(tx: Transaction, job_id: str, spec: JobSpec) -> Receipt:
     return Receipt(admission=Admission.REPEATED if same else Admission.CONFLICT, job=job)
 
 
-def _insert(tx: Transaction, job: Job) -> Receipt:
+def insert(tx: Transaction, job: Job) -> Receipt:
+    """Keep one job, unless its id is known."""
     spec, execute = job.spec, tx.connection.execute
     inserted = execute(
         "INSERT INTO jobs (id, state, queue, task, rank, created_at, due_at, client, idempotency_key,"

@@ -58,11 +58,14 @@ def _add_missing(tx: Transaction, column: str, kind: str) -> None:
         tx.connection.execute(f"ALTER TABLE jobs ADD COLUMN {column} {kind}")
 
 
-def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease_ms: int) -> list[Claim]:
-    """Promote what has become due, then take the best of the queues' lines."""
+def claim(  # noqa: PLR0917 - what is left open is one condition more
+    tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease_ms: int, only: str = "TRUE"
+) -> list[Claim]:
+    """Promote what has become due, then take the best of the queues' lines, if they fulfil ``only`` (SQL)."""
     _promote(tx)
     _hold_lease(tx, worker, lease_ms)
-    rows = itertools.islice(heapq.merge(*(_line(tx, queue, limit) for queue in dict.fromkeys(queues))), limit)
+    lines = (_line(tx, queue, limit, only) for queue in dict.fromkeys(queues))
+    rows = itertools.islice(heapq.merge(*lines), limit)
     claims = _take(tx, worker, [row[2:] for row in rows])
     tell(
         tx,
@@ -87,10 +90,11 @@ def _promote(tx: Transaction) -> None:
         tx.depths[queue, State.QUEUED] += 1
 
 
-def _line(tx: Transaction, queue: str, limit: int) -> list[tuple[Any, ...]]:
+def _line(tx: Transaction, queue: str, limit: int, only: str) -> list[tuple[Any, ...]]:
     return tx.connection.execute(
-        "SELECT rank, id, jobs.n, attempt, losses, crashes, handbacks, body FROM jobs JOIN specs USING (n)"
-        " WHERE state = 'queued' AND queue = ? AND queue NOT IN (SELECT queue FROM paused)"
+        "SELECT rank, id, jobs.n, attempt, losses, crashes, handbacks, body"  # noqa: S608 - constants only
+        " FROM jobs JOIN specs USING (n)"
+        f" WHERE state = 'queued' AND queue = ? AND queue NOT IN (SELECT queue FROM paused) AND {only}"
         " ORDER BY rank, id LIMIT ?",
         (queue, limit),
     ).fetchall()
@@ -188,7 +192,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
 def _settle_one(tx: Transaction, settled: Settlement, ended: depth.Ended, *, lands: bool) -> bool:
     row = tx.connection.execute(
         "SELECT n, queue, rank, due_at, cancel, worker, started_at FROM jobs"
-        " WHERE id = ? AND token = ? AND state = 'running'",
+        " WHERE id = ? AND token = ? AND token > 0 AND state = 'running'",
         (settled.job_id, settled.token),
     ).fetchone()
     if row is None:
@@ -199,7 +203,7 @@ def _settle_one(tx: Transaction, settled: Settlement, ended: depth.Ended, *, lan
     error = None if verdict.error is None else encode(verdict.error)
     tx.connection.execute(
         "UPDATE jobs SET state = ?, attempt = ?, losses = ?, crashes = ?, handbacks = ?,"
-        " token = 0, due_at = ?, rank = ?,"
+        " token = 0, worker = ?, due_at = ?, rank = ?,"
         " finished_at = ?, error = ? WHERE n = ?",
         (
             verdict.state.value,
@@ -207,6 +211,7 @@ def _settle_one(tx: Transaction, settled: Settlement, ended: depth.Ended, *, lan
             verdict.losses,
             verdict.crashes,
             verdict.handbacks,
+            None if verdict.state is State.RUNNING else worker,  # it waits for its parts
             new_due,
             rank + new_due - due_at,  # a rank is the due time plus the priority's head start
             tx.now if verdict.state.final else None,
@@ -218,10 +223,13 @@ def _settle_one(tx: Transaction, settled: Settlement, ended: depth.Ended, *, lan
         store_result(tx, n, settled.result)
     if verdict.state.final:
         ended[queue] += 1
+        tx.ended.append(settled.job_id)
         if lands:
             answers.land(tx, n, succeeded=verdict.state is State.SUCCEEDED)
     if settled.ending is not None:
         _remember(tx, n, past.ended(settled.ending, worker, started_at, tx.now))
+    if verdict.state is State.RUNNING:
+        return True
     if not verdict.state.final:
         tx.rings.add(JOBS)
     _move(tx, queue, State.RUNNING, verdict.state)
@@ -266,7 +274,7 @@ def change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job
         return after
     (n,) = tx.connection.execute(
         "UPDATE jobs SET state = ?, rank = ?, due_at = ?, attempt = ?, losses = ?, crashes = ?,"
-        " handbacks = ?, cancel = ?, worker = ?, started_at = ?, finished_at = ?, fraction = ?,"
+        " handbacks = ?, cancel = ?, token = ?, worker = ?, started_at = ?, finished_at = ?, fraction = ?,"
         " message = ?, error = ?, waiters = ? WHERE id = ? RETURNING n",
         (
             after.state.value,
@@ -277,6 +285,7 @@ def change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job
             after.crashes,
             after.handbacks,
             after.cancel_requested,
+            after.token,
             after.worker,
             after.started_at,
             after.finished_at,
@@ -287,7 +296,8 @@ def change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job
             job_id,
         ),
     ).fetchone()
-    if after.state is State.CANCELLED:
+    if after.state.final and not before.state.final:
+        tx.ended.append(job_id)
         answers.land(tx, n, succeeded=False)
     if after.state is State.QUEUED and before.state.final:
         answers.take_off_again(tx, after)
@@ -295,17 +305,6 @@ def change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job
         _move(tx, after.spec.queue, before.state, after.state)
         tell(tx, [(job_id, after.state, NO_DATA if after.error is None else encode({"error": after.error}))])
     return after
-
-
-def pause(tx: Transaction, queue: str) -> None:
-    """Mark the queue as paused."""
-    tx.connection.execute("INSERT OR IGNORE INTO paused (queue) VALUES (?)", (queue,))
-
-
-def resume(tx: Transaction, queue: str) -> None:
-    """Remove the mark."""
-    tx.connection.execute("DELETE FROM paused WHERE queue = ?", (queue,))
-    tx.rings.add(JOBS)
 
 
 def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Claim]:
@@ -324,7 +323,7 @@ def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Cla
     )
     tx.connection.execute(
         "DELETE FROM workers WHERE lease_until < ?"
-        " AND id NOT IN (SELECT worker FROM jobs WHERE state = 'running')",
+        " AND id NOT IN (SELECT worker FROM jobs WHERE state = 'running' AND worker IS NOT NULL)",
         (tx.now,),
     )
     return [

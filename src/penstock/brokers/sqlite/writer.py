@@ -31,7 +31,7 @@ class Transaction:
     """What a step works with: the connection, one reading of the clock, and notes for the end.
 
     ``depths`` collects changes of (queue, state) counts; ``rings`` names the bells to ring after
-    the commit.
+    the commit; ``ended`` the jobs that ended, in this step or in one before it.
     """
 
     def __init__(self, connection: sqlite3.Connection, now: int) -> None:
@@ -39,6 +39,7 @@ class Transaction:
         self.now = now
         self.depths: Counter[tuple[str, str]] = Counter()
         self.rings: set[str] = set()
+        self.ended: list[str] = []
 
 
 Step = Callable[[Transaction], Answer]

@@ -19,16 +19,12 @@ for i, id in ipairs(ids) do
   seen[id] = true
   if not job or job.state > RUNNING or job.flags % 2 == STOP or leaves(i, id) then
     -- Unknown, over, being stopped already, or wanted by others.
-  elseif job.state == RUNNING then
+  elseif job.state == RUNNING and job.token > 0 then
     job.flags = job.flags + STOP
     put('jobs', id, pack(job))
     collect('SADD', 'stopping', token_field(job.token))
-  else
-    if job.state == QUEUED then
-      collect('ZREM', 'queue:' .. job.queue, id)
-    else
-      collect('ZREM', 'due', id)
-    end
+  else -- one that runs without a token waits for its parts
+    leave_line(id, job)
     count(job.state, job.queue, -1)
     count(CANCELLED, job.queue, 1)
     job.state, job.finished = CANCELLED, now

@@ -33,6 +33,7 @@
 --   depths    hash  state and queue -> number of jobs      paused  set of queues
 --   waits     hash  job that waits for others -> see WAIT      followers  hash  job -> those that wait for it
 --   taken:N   list  times of the requests counted under a name, see meter
+--   families, part_of, parts:R, ended:R, partials, withdrawn   see family
 --   events    stream  one entry per verb and kind of event      meta  hash
 
 local time = redis.call('TIME')
@@ -314,6 +315,11 @@ local function finish()
   ring_mailboxes()
 end
 
+-- Begins a script's next part after finish().
+local function start_over()
+  pending, order, depths, rung, soonest, ended, ended_as, mailed = {}, {}, {}, {}, {}, {}, {}, {}
+end
+
 -- Collects the removal of final jobs and all that belongs to them; the answer is given to forget_ids after
 -- finish().
 local function forget(ids, jobs)
@@ -365,6 +371,8 @@ end
 local function read(ids, with_results)
   local results = {}
   if with_results then results = each('HMGET', 'results', ids) end
+  local families = {}
+  if redis.call('EXISTS', key('families')) == 1 then families = each('HMGET', 'families', ids) end
   return { clock, each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids), each('HMGET', 'errors', ids),
-    each('HMGET', 'progress', ids), results, shares_of(ids) }
+    each('HMGET', 'progress', ids), results, shares_of(ids), families }
 end

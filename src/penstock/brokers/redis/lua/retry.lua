@@ -1,7 +1,8 @@
 -- Queues failed and cancelled jobs anew, with all their attempts. ARGV[3]: ids. Answer: see read.
 local ids = ids_of(ARGV[OWN])
 local records = each('HMGET', 'jobs', ids)
-local shares, seen = shares_of(ids), {}
+local shares, seen, anew = shares_of(ids), {}, {}
+local parts = any_family() and parts_among(ids) or {}
 local landed = {} -- fingerprints of which no job is in flight
 
 -- One waits for it, whoever asked before; and others may, unless they wait for another one already.
@@ -14,9 +15,10 @@ local function share_again(i, id)
 end
 
 for i, id in ipairs(ids) do
-  local job = records[i] and not seen[id] and unpack_record(records[i])
+  local job = records[i] and not seen[id] and not parts[id] and unpack_record(records[i])
   seen[id] = true
   if job and (job.state == FAILED or job.state == CANCELLED) then
+    anew[#anew + 1] = id
     count(job.state, job.queue, -1)
     count(QUEUED, job.queue, 1)
     job.state, job.attempt, job.losses, job.crashes, job.handbacks, job.due, job.flags = QUEUED, 0, 0, 0, 0, now, 0
@@ -30,5 +32,6 @@ for i, id in ipairs(ids) do
     tell('q', id, '')
   end
 end
+drop_families(anew)
 finish()
 return read(ids, true)
