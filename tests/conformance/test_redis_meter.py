@@ -10,8 +10,8 @@ from kit.redis import EVERY_KIND, owner
 from kit.time import deadline
 
 from penstock.brokers.redis import meter
-from penstock.brokers.redis.meter import PATIENCE_S as USUAL_PATIENCE_S
-from penstock.brokers.redis.meter import RedisMeter
+from penstock.brokers.redis.metering import PATIENCE_S as USUAL_PATIENCE_S
+from penstock.brokers.redis.metering import RedisMeter
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.ports import BrokerOptions
 from support.wait import eventually
@@ -22,7 +22,7 @@ every_kind = pytest.mark.parametrize("backend", EVERY_KIND, indirect=True)
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that runs other tests may take its time."""
-    monkeypatch.setattr("penstock.brokers.redis.meter.PATIENCE_S", 10.0)
+    monkeypatch.setattr("penstock.brokers.redis.metering.PATIENCE_S", 10.0)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ async def test_a_clock_that_was_set_back_locks_nobody_out(
 async def test_a_server_that_is_away_is_not_waited_for_long(
     backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.brokers.redis.meter.PATIENCE_S", USUAL_PATIENCE_S)
+    monkeypatch.setattr("penstock.brokers.redis.metering.PATIENCE_S", USUAL_PATIENCE_S)
     hurried = meter(backend.url, BrokerOptions())
     with backend.outage(backend.outages[0]):
         began = asyncio.get_running_loop().time()
