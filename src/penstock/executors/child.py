@@ -19,20 +19,28 @@ from types import FrameType
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
 from penstock.core.attempt import (
+    Answer,
     Batch,
     CancelRun,
     Done,
     Fault,
     FromChild,
     Line,
+    MergeDone,
+    MergeStep,
     Note,
     Ready,
     Recall,
     Recalled,
+    Reply,
+    Request,
     Run,
+    SplitDone,
+    ToChild,
 )
 from penstock.core.catalog import AnyTask, Catalog
 from penstock.core.errors import FailureCode, PenstockError
@@ -40,7 +48,9 @@ from penstock.core.job import JobProgress
 from penstock.core.progress import DoNotRetry, JobCancelled, Progress, SoftTimeout
 from penstock.core.text import described, encodable
 from penstock.core.units import readable_duration, readable_size
+from penstock.executors import steps
 from penstock.executors.answers import KeptAnswers
+from penstock.executors.exchange import LineExchange, Replies
 from penstock.executors.frames import Frames, encode, frame
 from penstock.executors.system import ignore_interrupts, name_process, prefer_as_victim
 
@@ -52,7 +62,7 @@ MAX_RESULT = 64 * 2**20
 TINY_NS = 1_000_000
 """Answers to attempts shorter than this may wait, for as long, until they are sent with others."""
 
-_decoder = msgspec.msgpack.Decoder(Batch | CancelRun | Recall)
+_decoder = msgspec.msgpack.Decoder(ToChild)
 
 
 def main(line: socket.socket, kept: KeptAnswers, catalog: Catalog) -> None:
@@ -79,7 +89,8 @@ class Runner:
         self._arrivals: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._sending = threading.Lock()
         self._sent_at = 0
-        self._tiny: set[str] = set()
+        self._replies: Replies = queue.SimpleQueue()
+        self._tiny: set[tuple[str, bool]] = set()
         self._current: Run | None = None
         self._cancelled: set[int] = set()
         self._noted_at = 0.0
@@ -112,7 +123,7 @@ class Runner:
                     return None
 
     def _listen(self) -> None:
-        frames: Frames[Batch | CancelRun | Recall] = Frames(_decoder)
+        frames: Frames[ToChild] = Frames(_decoder)
         while data := self._hear():
             for message in frames.feed(data):
                 match message:
@@ -121,11 +132,14 @@ class Runner:
                         self._arrivals.put(True)
                     case CancelRun(token=token):
                         self._cancelled.add(token)
+                    case Reply():
+                        self._replies.put(message)
                     case Recall():
                         self._give_back()
         # The supervisor closes its sending side to retire this slot. If it died instead, nobody
         # reads answers any more, and the first one sent will end the process.
         self._arrivals.put(False)
+        self._replies.put(None)
 
     def _hear(self) -> bytes:
         try:
@@ -152,7 +166,7 @@ class Runner:
         except OSError:
             os._exit(1)
 
-    def _answer(self, run: Run, answer: Done | Fault) -> None:
+    def _answer(self, run: Run, answer: Answer) -> None:
         """Send it, or keep it for a moment if a whole row of tiny attempts can be answered together."""
         # What an attempt said must arrive before its answer, so the answer takes the same way.
         if self._spoke or not self._kept.keep(encode(answer)):
@@ -168,10 +182,10 @@ class Runner:
         The supervisor looks for it for some time after it has heard something. So the clock is read
         after the answer was kept, and it must be soon after something was sent.
         """
-        if run.task not in self._tiny or time.perf_counter_ns() - self._sent_at > TINY_NS:
+        if _kind(run) not in self._tiny or time.perf_counter_ns() - self._sent_at > TINY_NS:
             return False
         try:
-            return self._pending[0].task in self._tiny
+            return _kind(self._pending[0]) in self._tiny
         except IndexError:
             return False
 
@@ -182,15 +196,17 @@ class Runner:
             self._write(kept)
             self._kept.clear()
 
-    def _attempt(self, run: Run) -> Done | Fault:
+    def _attempt(self, run: Run) -> Answer:
         """One attempt from its parameters to its answer; whatever the task raises ends here."""
         self._current = run
         self._postponed = None
         self._spoke, self._noted_at = False, 0.0
         began = time.perf_counter_ns()
         try:
-            result = self._run(run)
-            return Done(run.token, result, self._elapsed_us(run, began))
+            answer = self._run(run)
+            if isinstance(answer, bytes):
+                return Done(run.token, answer, self._elapsed_us(run, began))
+            return replace(answer, elapsed_us=self._elapsed_us(run, began))
         except BaseException as raised:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the task's too
             return _fault(run, raised, self._elapsed_us(run, began))
         finally:
@@ -203,7 +219,7 @@ class Runner:
             sys.stderr.flush()
             self._current = None
 
-    def _run(self, run: Run) -> bytes:
+    def _run(self, run: Run) -> bytes | SplitDone | MergeDone:
         try:
             task = self._catalog.find(run.task)
         except PenstockError as unknown:
@@ -214,7 +230,7 @@ class Runner:
         with threadpool_limits(run.threads):
             return self._interruptibly(run, task)
 
-    def _interruptibly(self, run: Run, task: AnyTask) -> bytes:
+    def _interruptibly(self, run: Run, task: AnyTask) -> bytes | SplitDone | MergeDone:
         """Only in here may a signal raise, and only one; an answer being made or sent is left alone."""
         try:
             self._interruptible = True
@@ -224,9 +240,28 @@ class Runner:
                 signal.setitimer(signal.ITIMER_PROF, run.cpu_ms / 1000)
             if run.token in self._cancelled:
                 raise JobCancelled
-            return _bounded(task.run(run.params, self._progress(run) if task.reports else None))
+            if run.part or run.step is not None:
+                return _bounded_answer(self._of_many(run, task))
+            return _bounded(self._whole(run, task))
         finally:
             self._interruptible = False
+
+    def _whole(self, run: Run, task: AnyTask) -> bytes:
+        return task.run(run.params, self._progress(run) if task.reports else None)
+
+    def _of_many(self, run: Run, task: AnyTask) -> bytes | SplitDone | MergeDone:
+        """An attempt at a job that has parts, or is one."""
+        if run.part:
+            return task.run_part(run.params, self._progress(run))
+        exchange = LineExchange(run.token, lambda request: self._request(run, request), self._replies)
+        if isinstance(run.step, MergeStep):
+            return steps.merge(task, run, run.step, exchange, self._note)
+        return steps.split(task, run, exchange, lambda: self._whole(run, task))
+
+    def _request(self, run: Run, request: Request) -> None:
+        if run.token in self._cancelled:
+            raise JobCancelled
+        self._report(request)
 
     def _progress(self, run: Run) -> Progress:
         return Progress(
@@ -237,9 +272,9 @@ class Runner:
         """How long the attempt took, and a note of whether attempts of its task are tiny."""
         elapsed = time.perf_counter_ns() - began
         if elapsed < TINY_NS:
-            self._tiny.add(run.task)
+            self._tiny.add(_kind(run))
         else:
-            self._tiny.discard(run.task)
+            self._tiny.discard(_kind(run))
         return elapsed // 1000
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
@@ -262,7 +297,7 @@ class Runner:
             self._interruptible = False  # even if it falls on the way in or out of `_interruptibly`
             raise reason
 
-    def _report(self, message: Note | Line) -> None:
+    def _report(self, message: Note | Line | Request) -> None:
         self._spoke = True
         if threading.get_ident() != self._main:  # a thread of the task's own: no signal is handled there
             self._send(message)
@@ -285,6 +320,18 @@ class Runner:
     def _say(self, stream: str, text: str) -> None:
         if self._current is not None:
             self._report(Line(self._current.token, stream, encodable(text[:MAX_LINE])))
+
+
+def _kind(run: Run) -> tuple[str, bool]:
+    """What takes about the same time: a part of a job takes another than the job."""
+    return run.task, run.part
+
+
+def _bounded_answer(answer: bytes | SplitDone | MergeDone) -> bytes | SplitDone | MergeDone:
+    if isinstance(answer, SplitDone):
+        return answer
+    _bounded(answer if isinstance(answer, bytes) else answer.partial)
+    return answer
 
 
 def _bounded(result: bytes) -> bytes:
