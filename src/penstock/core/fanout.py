@@ -202,7 +202,9 @@ class Folding:
                 self.said = str(said)
 
     def result(self) -> Any:
-        """The task's result, from what has been folded."""
+        """The task's result, from what has been folded; of no parts, from a block without results."""
+        if self.partial is None:
+            self.add([])
         if not self._fanout.finishes:
             return self.partial
         return self._fanout.call("finish", self._params, partial=self.partial)
