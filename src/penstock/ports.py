@@ -84,7 +84,8 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs to list, newest first. ``before`` is the id of the last job of the previous page.
 
     ``code`` is that of the job's error. ``ended_after`` and ``ended_before`` (UTC milliseconds) bound the
-    time at which it ended; the first is included, the second is not.
+    time at which it ended; the first is included, the second is not. Parts of jobs are among them only if
+    ``parent_id`` names theirs or ``parts`` is set.
     """
 
     state: State | None = None
@@ -95,6 +96,8 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
     ended_before: int | None = None
     before: str | None = None
     limit: int = 50
+    parent_id: str | None = None
+    parts: bool = False
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +185,17 @@ class Broker(Protocol):
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Store each verdict whose token is the job's current one; False for every other."""
+        ...
+
+    async def spread(self, parent_id: str, token: int, first: int, specs: Sequence[JobSpec]) -> bool:
+        """Queue these parts of a job, numbered from ``first``, at most 1 000; False if the token is void.
+
+        A part whose number is there already is left as it is.
+        """
+        ...
+
+    async def results(self, parent_id: str, first: int, count: int) -> list[msgspec.Raw | None]:
+        """Results of ended parts, from number ``first`` on, at most 1 000; None for one that was left out."""
         ...
 
     async def cancel(self, job_ids: Sequence[str]) -> list[Job | None]:

@@ -68,6 +68,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     - ``weight``: its client's share of the workers, against those of the other clients.
     - ``part``: its number, from 0, among the parts of ``parent_id``; None for a job that is no part.
     - ``after``: the jobs that must have ended before it may run.
+    - ``merge_block``: how many of its parts' results are merged at a time; 0 for a job that has no parts.
+      ``skip_failed_parts``: one that fails for good is left out, instead of failing the job.
     """
 
     id: str
@@ -91,6 +93,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     part: int | None = None
     after: tuple[str, ...] = ()
     after_failure: AfterFailure = AfterFailure.CANCEL
+    skip_failed_parts: bool = False
+    merge_block: int = 0
 
 
 class JobError(msgspec.Struct, frozen=True):
@@ -106,6 +110,19 @@ class JobProgress(msgspec.Struct, frozen=True):
 
     fraction: float = 0.0
     message: str = ""
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """How far the parts of a job have come. ``known``: it has been split, so that ``total`` is final.
+
+    ``done`` of them have succeeded, ``failed`` have failed for good, ``merged`` are in the partial result.
+    """
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    merged: int = 0
+    known: bool = True
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +150,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     progress: JobProgress | None = None
     error: JobError | None = None
     result: msgspec.Raw | None = None
+    parts: Parts | None = None
 
     @property
     def id(self) -> str:

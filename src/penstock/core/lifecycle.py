@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from penstock.core.errors import FailureCode
-from penstock.core.job import Job, JobError, JobSpec, Limits, Priority, State
+from penstock.core.job import Job, JobError, JobProgress, JobSpec, Limits, Parts, Priority, State
 from penstock.core.past import LONGEST_MESSAGE, Ending
 
 AGE_STEP_MS = 60_000
@@ -69,6 +69,20 @@ class HandedBack(msgspec.Struct, frozen=True, tag=True):
     error: JobError
 
 
+class Split(msgspec.Struct, frozen=True, tag=True):
+    """All ``total`` parts of the job are queued, and it waits for them; the attempt is not charged."""
+
+    total: int
+
+
+class Merged(msgspec.Struct, frozen=True, tag=True):
+    """The first ``upto`` parts are in ``partial``; the job waits for more. The attempt is not charged."""
+
+    partial: msgspec.Raw
+    upto: int
+    progress: JobProgress | None = None
+
+
 _ENDINGS = MappingProxyType(
     {
         Failed: "failed",
@@ -79,14 +93,15 @@ _ENDINGS = MappingProxyType(
     },
 )
 
-Outcome = Succeeded | Failed | Cancelled | Released | Lost | HandedBack
+Outcome = Succeeded | Failed | Cancelled | Released | Lost | HandedBack | Split | Merged
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The right to run one attempt; ``token`` settles it as long as no later claim exists.
 
     ``lost_by`` names the vanished worker when the claim comes from reclaiming, ``begun_at`` tells when
-    that one had begun (UTC milliseconds).
+    that one had begun (UTC milliseconds). Of a job that was split, ``parts`` tells how far it has come,
+    the first ``ready`` parts have ended, and ``partial`` holds those that are merged.
     """
 
     spec: JobSpec
@@ -97,6 +112,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     handbacks: int = 0
     lost_by: str | None = None
     begun_at: int | None = None
+    parts: Parts | None = None
+    partial: msgspec.Raw | None = None
+    ready: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +133,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """One finished attempt: what to store if its token still holds.
 
     ``if_cancelled`` replaces ``verdict`` when a cancel was requested before the settlement came.
-    ``ending`` is what the job is to remember of the attempt, None if it succeeded.
+    ``ending`` is what the job is to remember of the attempt, None if it succeeded. ``parts`` is how many
+    a split has made; ``upto`` how many are in ``partial`` after a merge, with the job's new ``progress``.
     """
 
     job_id: str
@@ -124,6 +143,10 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     if_cancelled: Verdict
     result: msgspec.Raw | None = None
     ending: Ending | None = None
+    parts: int | None = None
+    partial: msgspec.Raw | None = None
+    upto: int | None = None
+    progress: JobProgress | None = None
 
 
 def rank(priority: Priority, ready_at: int) -> int:
@@ -151,8 +174,9 @@ def decide(claim: Claim, outcome: Outcome, draw: float) -> Verdict:
             return _success(claim.attempt, claim.losses, claim.crashes)
         case Cancelled():
             return _verdict(claim, State.CANCELLED, error=cancelled_error())
-        case Released():
-            return _uncharged(claim, claim.losses)
+        case Released() | Split() | Merged():
+            kept = _uncharged(claim, claim.losses)
+            return kept if isinstance(outcome, Released) else replace(kept, state=State.RUNNING)
         case Lost():
             return _after_loss(claim, outcome)
         case HandedBack():
@@ -172,6 +196,8 @@ def settlement(claim: Claim, outcome: Outcome, draw: float) -> Settlement:
             if_cancelled=verdict,
             result=outcome.result,
         )
+    if isinstance(outcome, Split | Merged):
+        return _waiting(claim, outcome, verdict, decide(claim, Cancelled(), draw))
     return Settlement(
         job_id=claim.spec.id,
         token=claim.token,
@@ -179,6 +205,13 @@ def settlement(claim: Claim, outcome: Outcome, draw: float) -> Settlement:
         if_cancelled=verdict if verdict.state.final else decide(claim, Cancelled(), draw),
         ending=_ending(claim, outcome),
     )
+
+
+def _waiting(claim: Claim, outcome: Split | Merged, verdict: Verdict, if_cancelled: Verdict) -> Settlement:
+    settled = Settlement(job_id=claim.spec.id, token=claim.token, verdict=verdict, if_cancelled=if_cancelled)
+    if isinstance(outcome, Split):
+        return replace(settled, parts=outcome.total)
+    return replace(settled, partial=outcome.partial, upto=outcome.upto, progress=outcome.progress)
 
 
 def _ending(claim: Claim, outcome: Failed | Cancelled | Released | Lost | HandedBack) -> Ending:

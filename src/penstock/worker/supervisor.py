@@ -17,10 +17,12 @@ from typing import TypeVar
 import structlog
 from msgspec.structs import replace
 
+from penstock.core.attempt import Request
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import JobProgress, WorkerInfo
 from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, settlement
 from penstock.ports import Broker, Executor, Orders, Spool
+from penstock.worker.errands import Errands
 from penstock.worker.holding import Holding
 from penstock.worker.journal import Journal
 from penstock.worker.pace import Pace
@@ -80,6 +82,7 @@ class Supervisor:
         self._speaking = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._errands = Errands(broker, self._persist)
         self._restarts: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
@@ -104,6 +107,7 @@ class Supervisor:
                 claiming.cancel()
                 await asyncio.wait({claiming})  # what it was just given is released below
                 await self._drain()
+                self._errands.stop()
                 for loop in others:
                     loop.cancel()
         finally:
@@ -219,7 +223,7 @@ class Supervisor:
         ready = [slot for slot in self._slots if slot.ready]
         while self._local and ready:
             slot = min(ready, key=_load)
-            if not slot.fits(self._local[0].claim.spec.task):
+            if not slot.fits(self._local[0].kind):
                 break
             slot.take(self._local.popleft())
         for slot in ready:
@@ -313,6 +317,10 @@ class Supervisor:
         self._journal.said(holding.claim.spec, holding.claim.attempt, stream, text)
         holding.add_line(text)
         self._said.set()
+
+    def asked(self, slot: Slot, holding: Holding, request: Request) -> None:
+        """Ask the broker."""
+        self._errands.run(slot.reply, holding.claim.spec, request)
 
     def child_ended(self, slot: Slot, *, idle: bool) -> None:
         """Give the slot another child, not in haste if this one died of nothing."""
