@@ -46,6 +46,16 @@ class RetryOptions(BaseModel):
     )
 
 
+class ExtendOptions(BaseModel):
+    """How a finished simulation should be extended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    params: dict[str, Any] = Field(
+        description="what is to be larger; the other parameters are those of the finished job"
+    )
+
+
 class ErrorView(BaseModel):
     """Why a job's last attempt did not succeed."""
 
@@ -59,6 +69,18 @@ class ProgressView(BaseModel):
 
     fraction: float
     message: str
+
+
+class PartsView(BaseModel):
+    """How many parts a job has, and how many of them have succeeded, failed for good, and been merged.
+
+    While the job is being split, more may come.
+    """
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    merged: int = 0
 
 
 class AttemptView(BaseModel):
@@ -79,6 +101,8 @@ class JobView(BaseModel):
     ``initiated_by``, ``handled_by`` and ``checked_by`` are the nodes that took the job, run it, and
     answered this question. ``losses`` counts workers that vanished while running the job; those
     attempts are not charged. ``crashes`` counts attempts that ended their process; see ``max_crashes``.
+    ``parts`` tells how far a job has come that was split; a part has its number, from 0, in
+    ``part`` and that job's id in ``parent_id``.
     """
 
     id: str
@@ -90,6 +114,7 @@ class JobView(BaseModel):
     result: Any = None
     error: ErrorView | None = None
     progress: ProgressView | None = None
+    parts: PartsView | None = None
     attempt: int
     max_attempts: int
     losses: int = 0
@@ -106,6 +131,7 @@ class JobView(BaseModel):
     checked_by: str
     request_id: str | None = None
     parent_id: str | None = None
+    part: int | None = None
     position: int | None = None
     eta_s: float | None = None
 

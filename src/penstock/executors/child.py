@@ -4,7 +4,6 @@ A second thread reads the line to the supervisor, so that a cancel or a recall i
 attempt runs. Forked by the zygote; may be killed at any instant.
 """
 
-import io
 import logging
 import os
 import queue
@@ -16,7 +15,6 @@ import time
 import traceback
 from collections import deque
 from types import FrameType
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -52,11 +50,11 @@ from penstock.executors import steps
 from penstock.executors.answers import KeptAnswers
 from penstock.executors.exchange import LineExchange, Replies
 from penstock.executors.frames import Frames, encode, frame
+from penstock.executors.speech import MAX_LINE, Lines, Logged
 from penstock.executors.system import ignore_interrupts, name_process, prefer_as_victim
 
 PROGRESS_INTERVAL_S = 0.1
 MAX_DETAIL = 16_000
-MAX_LINE = 4_000
 MAX_RESULT = 64 * 2**20
 
 TINY_NS = 1_000_000
@@ -90,7 +88,7 @@ class Runner:
         self._sending = threading.Lock()
         self._sent_at = 0
         self._replies: Replies = queue.SimpleQueue()
-        self._tiny: set[tuple[str, bool]] = set()
+        self._tiny: set[str] = set()
         self._current: Run | None = None
         self._cancelled: set[int] = set()
         self._noted_at = 0.0
@@ -104,9 +102,9 @@ class Runner:
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGALRM, self._on_alarm)
         signal.signal(signal.SIGPROF, self._on_cpu_spent)
-        sys.stdout = _Lines(self._say, "stdout")
-        sys.stderr = _Lines(self._say, "stderr")
-        logging.basicConfig(level=logging.INFO, handlers=[_Logged(self._say)], force=True)
+        sys.stdout = Lines(self._say, "stdout")
+        sys.stderr = Lines(self._say, "stderr")
+        logging.basicConfig(level=logging.INFO, handlers=[Logged(self._say)], force=True)
         threading.Thread(target=self._listen, name="penstock-line", daemon=True).start()
         self._send(Ready(os.getpid()))
         while (run := self._next()) is not None:
@@ -182,10 +180,10 @@ class Runner:
         The supervisor looks for it for some time after it has heard something. So the clock is read
         after the answer was kept, and it must be soon after something was sent.
         """
-        if _kind(run) not in self._tiny or time.perf_counter_ns() - self._sent_at > TINY_NS:
+        if run.task not in self._tiny or time.perf_counter_ns() - self._sent_at > TINY_NS:
             return False
         try:
-            return _kind(self._pending[0]) in self._tiny
+            return self._pending[0].task in self._tiny
         except IndexError:
             return False
 
@@ -272,9 +270,9 @@ class Runner:
         """How long the attempt took, and a note of whether attempts of its task are tiny."""
         elapsed = time.perf_counter_ns() - began
         if elapsed < TINY_NS:
-            self._tiny.add(_kind(run))
+            self._tiny.add(run.task)
         else:
-            self._tiny.discard(_kind(run))
+            self._tiny.discard(run.task)
         return elapsed // 1000
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
@@ -320,11 +318,6 @@ class Runner:
     def _say(self, stream: str, text: str) -> None:
         if self._current is not None:
             self._report(Line(self._current.token, stream, encodable(text[:MAX_LINE])))
-
-
-def _kind(run: Run) -> tuple[str, bool]:
-    """What takes about the same time: a part of a job takes another than the job."""
-    return run.task, run.part
 
 
 def _bounded_answer(answer: bytes | SplitDone | MergeDone) -> bytes | SplitDone | MergeDone:
@@ -376,40 +369,3 @@ def _traceback(raised: BaseException) -> str:
         frames = frames.tb_next
     text = encodable("".join(traceback.format_exception(type(raised), raised, frames)))
     return text if len(text) <= MAX_DETAIL else "…" + text[-MAX_DETAIL:]
-
-
-class _Lines(io.TextIOBase):
-    """Printed text as lines for the supervisor."""
-
-    def __init__(self, say: Any, stream: str) -> None:
-        self._say = say
-        self._stream = stream
-        self._rest = ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._say(self._stream, line)
-        if len(self._rest) > MAX_LINE:
-            self.flush()
-        return len(text)
-
-    def flush(self) -> None:
-        if self._rest:
-            self._say(self._stream, self._rest)
-            self._rest = ""
-
-
-class _Logged(logging.Handler):
-    """Logging records as lines for the supervisor."""
-
-    def __init__(self, say: Any) -> None:
-        super().__init__()
-        self._say = say
-
-    def emit(self, record: logging.LogRecord) -> None:
-        for line in self.format(record).splitlines():
-            self._say(record.levelname.lower(), line)

@@ -11,7 +11,7 @@ from penstock.api.routing import make_router
 from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, receipt_view
 from penstock.core.errors import PenstockError
 from penstock.core.job import State
-from penstock.core.submission import AttemptView, JobView, RetryOptions, Submission
+from penstock.core.submission import AttemptView, ExtendOptions, JobView, RetryOptions, Submission
 from penstock.ports import Admission, JobQuery, Receipt
 
 MAX_WAIT_S = 60.0
@@ -74,14 +74,25 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/jobs", response_model=JobList)
     async def find(
+        *,
         state: State | None = None,
         task: str | None = None,
         queue: str | None = None,
         before: str | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+        parent_id: Annotated[str | None, Query(description="only parts of this job")] = None,
+        parts: Annotated[bool, Query(description="parts of jobs too")] = False,
     ) -> Response:
         """Jobs that match, newest first, without their results."""
-        query = JobQuery(state=state, task=task, queue=queue, before=before, limit=limit)
+        query = JobQuery(
+            state=state,
+            task=task,
+            queue=queue,
+            before=before,
+            limit=limit,
+            parent_id=parent_id,
+            parts=parts,
+        )
         jobs = await desk.find(query)
         more = jobs[-1].id if len(jobs) == limit else None
         return answer({"jobs": [job_view(job, node) for job in jobs], "next": more})
@@ -113,6 +124,15 @@ def router(office: Office) -> APIRouter:
             job = await desk.retry(job_id)
         else:
             job = await desk.retry_with(job_id, options.params, request_id(request))
+        return answer(job_view(job, node), 202, {"Location": f"/jobs/{job.id}"})
+
+    @routes.post("/jobs/{job_id}/extend", status_code=202, response_model=JobView)
+    async def extend(request: Request, job_id: JobId, options: Annotated[ExtendOptions, Body()]) -> Response:
+        """Go on with a finished simulation: a new job with larger parameters that keeps what was drawn.
+
+        Its result is that of a new simulation with these parameters.
+        """
+        job = await desk.extend(job_id, options.params, request_id(request))
         return answer(job_view(job, node), 202, {"Location": f"/jobs/{job.id}"})
 
     return routes
