@@ -132,7 +132,9 @@ class Task(Generic[Params, Result]):
 
     def run_part(self, params: bytes, progress: Progress | None) -> bytes:
         """Compute one part and return its result as JSON; as `run` does it."""
-        return self._parted.run_part(self.function, params, progress)
+        if self.fanout is None:
+            raise DoNotRetry(f"this worker's version of {self.name} is not done in parts")
+        return self.fanout.run_part(self.function, params, progress)
 
     def in_order(self, *args: Params.args, **kwargs: Params.kwargs) -> Result:
         """The result of a task that is done in parts, computed here, one part after the other."""
