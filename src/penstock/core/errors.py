@@ -37,6 +37,8 @@ class FailureCode(StrEnum):
     CANCELLED = "CANCELLED"
     TASK_UNKNOWN = "TASK_UNKNOWN"
     """No worker of the queue knows the task."""
+    PART_FAILED = "PART_FAILED"
+    """A part of the job failed for good."""
 
 
 class PenstockError(Exception):

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec.structs import replace
 
+from penstock.core import family
 from penstock.core.errors import FailureCode
 from penstock.core.job import Job, JobError, JobProgress, JobSpec, Limits, Parts, Priority, State
 from penstock.core.past import LONGEST_MESSAGE, Ending
@@ -264,6 +265,7 @@ def settle(job: Job, settled: Settlement, now: int) -> Job:
         crashes=verdict.crashes,
         handbacks=verdict.handbacks,
         token=0,
+        worker=None if verdict.state is State.RUNNING else job.worker,  # it waits for its parts
         due_at=due_at,
         finished_at=now if verdict.state.final else None,
         error=verdict.error,
@@ -272,13 +274,23 @@ def settle(job: Job, settled: Settlement, now: int) -> Job:
 
 
 def cancel(job: Job, now: int) -> Job:
-    """A waiting job is cancelled at once, a running one is asked to stop, a final one stays."""
+    """A waiting job is cancelled at once, a running one is asked to stop, a final one stays.
+
+    One that waits for its parts is running without a token.
+    """
     if job.state.final:
         return job
-    if job.state is State.RUNNING:
+    if job.state is State.RUNNING and job.token:
         return replace(job, cancel_requested=True)
     return replace(
         job, state=State.CANCELLED, cancel_requested=True, finished_at=now, error=cancelled_error()
+    )
+
+
+def fail_for_part(job: Job, number: int, error: JobError, now: int) -> Job:
+    """The job whose part with this number failed for good, wherever the job itself was."""
+    return replace(
+        job, state=State.FAILED, token=0, finished_at=now, error=family.part_failure(number, error)
     )
 
 
@@ -300,6 +312,7 @@ def revive(job: Job, now: int) -> Job:
         finished_at=None,
         progress=None,
         error=None,
+        parts=None,
     )
 
 
