@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from penstock.core.catalog import AnyTask
 from penstock.core.clock import iso
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.core.job import Job, JobProgress, Parts
+from penstock.core.job import Job, Parts
 from penstock.core.past import Attempt
 from penstock.core.submission import TaskView
 from penstock.ports import Admission, Event, QueueStats, Receipt, WorkerStats
@@ -90,7 +90,7 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "params": spec.params,
         "result": job.result,
         "error": job.error,
-        "progress": job.progress if job.parts is None else progress_of_parts(job),
+        "progress": job.progress,
         "parts": job.parts and parts_view(job.parts),
         "attempt": job.attempt,
         "max_attempts": spec.limits.max_attempts,
@@ -117,18 +117,6 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
 def parts_view(parts: Parts) -> dict[str, Any]:
     """How far the parts have come, as `PartsView` describes it."""
     return {"total": parts.total, "done": parts.done, "failed": parts.failed, "merged": parts.merged}
-
-
-def progress_of_parts(job: Job) -> JobProgress | None:
-    """The share of the parts that have ended, and what the last merge said, if there was one."""
-    parts = job.parts
-    if parts is None or job.state.final:
-        return job.progress
-    said = job.progress.message if job.progress else ""
-    if not parts.known:
-        return JobProgress(0.0, said or f"split into {parts.total} parts so far")
-    ended = parts.done + parts.failed
-    return JobProgress(ended / max(1, parts.total), said or f"{ended} of {parts.total} parts")
 
 
 def attempt_view(attempt: Attempt) -> dict[str, Any]:

@@ -50,5 +50,3 @@ def shown(job: Job, parts: Parts | None) -> Job:
     if job.progress is not None and job.progress.message:
         sum_of_parts = replace(sum_of_parts, message=job.progress.message)
     return replace(job, parts=parts, progress=sum_of_parts)
-
-
