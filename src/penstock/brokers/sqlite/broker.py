@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import reads, removal, shelves, verbs
+from penstock.brokers.sqlite import family, reads, removal, shelves, verbs
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Writer, unavailable
@@ -111,7 +111,7 @@ class SqliteBroker:
         while True:
             heard = bell.listen()
             claims = await self._write(
-                lambda tx: verbs.claim(tx, worker, queues, limit, lease_ms), lasting=False
+                lambda tx: family.claim(tx, worker, queues, limit, lease_ms), lasting=False
             )
             if claims or loop.time() >= give_up:
                 return claims
@@ -134,15 +134,23 @@ class SqliteBroker:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """See `Broker.settle`."""
-        return await self._write(lambda tx: verbs.settle(tx, settlements))
+        return await self._write(lambda tx: family.settle(tx, settlements))
+
+    async def spread(self, parent_id: str, token: int, first: int, specs: Sequence[JobSpec]) -> bool:
+        """See `Broker.spread`."""
+        return await self._write(lambda tx: family.spread(tx, parent_id, token, first, specs))
+
+    async def results(self, parent_id: str, first: int, count: int) -> list[msgspec.Raw | None]:
+        """See `Broker.results`."""
+        return await self._read(lambda db: family.results(db, parent_id, first, count))
 
     async def cancel(self, job_ids: Sequence[str]) -> list[Job | None]:
         """See `Broker.cancel`."""
-        return await self._write(lambda tx: verbs.cancel(tx, job_ids))
+        return await self._write(lambda tx: family.cancel(tx, job_ids))
 
     async def retry(self, job_ids: Sequence[str]) -> list[Job | None]:
         """See `Broker.retry`."""
-        return await self._write(lambda tx: verbs.retry(tx, job_ids))
+        return await self._write(lambda tx: family.retry(tx, job_ids))
 
     async def purge(self, job_ids: Sequence[str]) -> list[bool]:
         """See `Broker.purge`."""
@@ -169,11 +177,11 @@ class SqliteBroker:
     async def trim(self, limit: int) -> int:
         """See `Broker.trim`."""
         keep_jobs, keep_events = self._options.keep_jobs_ms, self._options.keep_events_ms
-        return await self._write(lambda tx: removal.trim(tx, limit, keep_jobs, keep_events))
+        return await self._write(lambda tx: family.trim(tx, limit, keep_jobs, keep_events))
 
     async def get(self, job_ids: Sequence[str]) -> list[Job | None]:
         """See `Broker.get`."""
-        return await self._read(lambda db: reads.get(db, job_ids))
+        return await self._read(lambda db: [job and family.shown(db, job) for job in reads.get(db, job_ids)])
 
     async def wait(self, job_id: str, wait_s: float) -> Job | None:
         """See `Broker.wait`."""
@@ -192,7 +200,7 @@ class SqliteBroker:
 
     async def find(self, query: JobQuery) -> list[Job]:
         """See `Broker.find`."""
-        return await self._read(lambda db: reads.find(db, query))
+        return await self._read(lambda db: [family.shown(db, job) for job in reads.find(db, query)])
 
     async def head(self) -> str:
         """See `Broker.head`."""

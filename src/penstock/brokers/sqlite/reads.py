@@ -21,6 +21,8 @@ _decode = msgspec.json.Decoder().decode
 _KINDS = ", ".join(f"'{kind}'" for kind in EventKind)
 """Others are a newer release's."""
 
+_PART_OF = "jobs.n IN (SELECT parts.n FROM parts JOIN families ON families.n = family WHERE parent = ?)"
+
 _EVENT_ID = re.compile("[0-9]{0,18}")
 
 
@@ -80,7 +82,11 @@ def find(db: sqlite3.Connection, query: JobQuery) -> list[Job]:
         ("id < ?", query.before),
     ]
     given = [(condition, value) for condition, value in wanted if value is not None]
+    if query.parent_id is not None:
+        given.append((_PART_OF, query.parent_id))
     where = " AND ".join(condition for condition, _ in given) or "TRUE"
+    if query.parent_id is None and not query.parts:
+        where += " AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.n = jobs.n)"
     rows = db.execute(
         f"SELECT {JOB_COLUMNS} FROM jobs JOIN specs USING (n) WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
         [*(value for _, value in given), query.limit],

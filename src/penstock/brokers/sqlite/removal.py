@@ -9,11 +9,12 @@ def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) ->
     """Delete final jobs, then events, that are older than their retention."""
     rows = tx.connection.execute(
         "DELETE FROM jobs WHERE n IN"
-        " (SELECT n FROM jobs WHERE finished_at IS NOT NULL AND finished_at < ? LIMIT ?)"
+        " (SELECT n FROM jobs WHERE finished_at IS NOT NULL AND finished_at < ?"
+        " AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.n = jobs.n) LIMIT ?)"  # they go with their parent
         " RETURNING n, queue, state",
         (tx.now - keep_jobs_ms, limit),
     ).fetchall()
-    _forget(tx, rows)
+    forget(tx, rows)
     # Only the oldest are looked at: searching them all for what is past takes longer with each event.
     events = tx.connection.execute(
         "DELETE FROM events WHERE at < ? AND seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)",
@@ -30,16 +31,22 @@ def purge(tx: Transaction, job_ids: Sequence[str]) -> list[bool]:
 def _purge_one(tx: Transaction, job_id: str) -> bool:
     rows = tx.connection.execute(
         "DELETE FROM jobs WHERE id = ? AND state IN ('succeeded', 'failed', 'cancelled')"
+        " AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.n = jobs.n)"
         " RETURNING n, queue, state",
         (job_id,),
     ).fetchall()
-    _forget(tx, rows)
+    forget(tx, rows)
     return bool(rows)
 
 
-def _forget(tx: Transaction, rows: Sequence[tuple[int, str, str]]) -> None:
+def forget(tx: Transaction, rows: Sequence[tuple[int, str, str]]) -> None:
     """Delete what belongs to jobs that are gone from their own table."""
-    for table in ("specs", "results", "attempts"):
+    for table in ("specs", "results", "attempts", "parts"):
         tx.connection.executemany(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])  # noqa: S608
     for _, queue, state in rows:
         tx.depths[queue, state] -= 1
+    if rows:
+        tx.connection.execute(
+            "UPDATE families SET parent = NULL, mode = 'forget', busy = 1"
+            " WHERE parent IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = families.parent)"
+        )

@@ -65,6 +65,30 @@ CREATE TABLE IF NOT EXISTS depths (
   PRIMARY KEY (queue, state)
 ) WITHOUT ROWID;
 
+-- families: of a job that was split, how far its parts have come; the first "ready" of them have ended. Parts are
+-- withdrawn in pages: "mode" says how (see family.py), "busy" that there are some left.
+CREATE TABLE IF NOT EXISTS families (
+  n INTEGER PRIMARY KEY AUTOINCREMENT,
+  parent TEXT,
+  total INTEGER NOT NULL DEFAULT 0,
+  known INTEGER NOT NULL DEFAULT 0,
+  done INTEGER NOT NULL DEFAULT 0,
+  failed INTEGER NOT NULL DEFAULT 0,
+  merged INTEGER NOT NULL DEFAULT 0,
+  ready INTEGER NOT NULL DEFAULT 0,
+  mode TEXT NOT NULL DEFAULT 'merged',
+  busy INTEGER NOT NULL DEFAULT 0,
+  partial BLOB
+);
+CREATE UNIQUE INDEX IF NOT EXISTS families_parent ON families (parent) WHERE parent IS NOT NULL;
+CREATE INDEX IF NOT EXISTS families_busy ON families (n) WHERE busy;
+CREATE TABLE IF NOT EXISTS parts (
+  family INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  n INTEGER NOT NULL UNIQUE,
+  PRIMARY KEY (family, number)
+) WITHOUT ROWID;
+
 -- shelves: small documents that all nodes share.
 CREATE TABLE IF NOT EXISTS shelves (
   shelf TEXT NOT NULL,

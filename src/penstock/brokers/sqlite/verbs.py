@@ -58,9 +58,9 @@ def submit(tx: Transaction, specs: Sequence[JobSpec]) -> list[Receipt]:
     """Insert what is new; answer from what is there for a known idempotency key."""
     if not specs:
         _try_the_disk(tx)
-    receipts = [_repeated(tx, spec) or _insert(tx, spec) for spec in specs]
+    receipts = [_repeated(tx, spec) or insert(tx, spec) for spec in specs]
     new = [receipt.job for receipt in receipts if receipt.admission is Admission.ACCEPTED and receipt.job]
-    _tell(tx, ((job.id, job.state, NO_DATA) for job in new))
+    tell(tx, ((job.id, job.state, NO_DATA) for job in new))
     if new:
         tx.rings.add(JOBS)
     return receipts
@@ -89,7 +89,8 @@ def _answer_again(tx: Transaction, job_id: str, spec: JobSpec) -> Receipt:
     return Receipt(admission=Admission.REPEATED if same else Admission.CONFLICT, job=job)
 
 
-def _insert(tx: Transaction, spec: JobSpec) -> Receipt:
+def insert(tx: Transaction, spec: JobSpec) -> Receipt:
+    """Keep one job, unless its id is known."""
     job = lifecycle.accept(spec, tx.now)
     execute = tx.connection.execute
     inserted = execute(
@@ -115,13 +116,16 @@ def _insert(tx: Transaction, spec: JobSpec) -> Receipt:
     return Receipt(admission=Admission.ACCEPTED, job=job)
 
 
-def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease_ms: int) -> list[Claim]:
-    """Promote what has become due, then take the best of the queues' lines."""
+def claim(
+    tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease_ms: int, only: str = "TRUE"
+) -> list[Claim]:
+    """Promote what has become due, then take the best of the queues' lines, if they fulfil ``only`` (SQL)."""
     _promote(tx)
     _hold_lease(tx, worker, lease_ms)
-    rows = itertools.islice(heapq.merge(*(_line(tx, queue, limit) for queue in dict.fromkeys(queues))), limit)
+    lines = (_line(tx, queue, limit, only) for queue in dict.fromkeys(queues))
+    rows = itertools.islice(heapq.merge(*lines), limit)
     claims = _take(tx, worker, [row[2:] for row in rows])
-    _tell(
+    tell(
         tx,
         ((c.spec.id, EventKind.RUNNING, encode({"attempt": c.attempt, "worker": worker})) for c in claims),
     )
@@ -138,16 +142,16 @@ def _promote(tx: Transaction) -> None:
         " RETURNING id, queue",
         (tx.now,),
     ).fetchall()
-    _tell(tx, ((job_id, EventKind.QUEUED, NO_DATA) for job_id, _ in rows))
+    tell(tx, ((job_id, EventKind.QUEUED, NO_DATA) for job_id, _ in rows))
     for _, queue in rows:
         tx.depths[queue, State.SCHEDULED] -= 1
         tx.depths[queue, State.QUEUED] += 1
 
 
-def _line(tx: Transaction, queue: str, limit: int) -> list[tuple[Any, ...]]:
+def _line(tx: Transaction, queue: str, limit: int, only: str) -> list[tuple[Any, ...]]:
     return tx.connection.execute(
         "SELECT rank, id, jobs.n, attempt, losses, crashes, handbacks, body FROM jobs JOIN specs USING (n)"
-        " WHERE state = 'queued' AND queue = ? AND queue NOT IN (SELECT queue FROM paused)"
+        f" WHERE state = 'queued' AND queue = ? AND queue NOT IN (SELECT queue FROM paused) AND {only}"
         " ORDER BY rank, id LIMIT ?",
         (queue, limit),
     ).fetchall()
@@ -227,9 +231,9 @@ def _publish(tx: Transaction, report: Held) -> None:
         tx.connection.execute(
             "UPDATE jobs SET fraction = ?, message = ? WHERE id = ?", (fraction, message, report.job_id)
         )
-        _tell(tx, [(report.job_id, EventKind.PROGRESS, encode({"fraction": fraction, "message": message}))])
+        tell(tx, [(report.job_id, EventKind.PROGRESS, encode({"fraction": fraction, "message": message}))])
     if report.lines:
-        _tell(tx, [(report.job_id, EventKind.LOG, encode({"lines": report.lines}))])
+        tell(tx, [(report.job_id, EventKind.LOG, encode({"lines": report.lines}))])
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
@@ -240,7 +244,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
 def _settle_one(tx: Transaction, settled: Settlement) -> bool:
     row = tx.connection.execute(
         "SELECT n, queue, rank, due_at, cancel, worker, started_at FROM jobs"
-        " WHERE id = ? AND token = ? AND state = 'running'",
+        " WHERE id = ? AND token = ? AND token > 0 AND state = 'running'",
         (settled.job_id, settled.token),
     ).fetchone()
     if row is None:
@@ -251,7 +255,7 @@ def _settle_one(tx: Transaction, settled: Settlement) -> bool:
     error = None if verdict.error is None else encode(verdict.error)
     tx.connection.execute(
         "UPDATE jobs SET state = ?, attempt = ?, losses = ?, crashes = ?, handbacks = ?,"
-        " token = 0, due_at = ?, rank = ?,"
+        " token = 0, worker = ?, due_at = ?, rank = ?,"
         " finished_at = ?, error = ? WHERE n = ?",
         (
             verdict.state.value,
@@ -259,6 +263,7 @@ def _settle_one(tx: Transaction, settled: Settlement) -> bool:
             verdict.losses,
             verdict.crashes,
             verdict.handbacks,
+            None if verdict.state is State.RUNNING else worker,  # it waits for its parts
             new_due,
             rank + new_due - due_at,  # a rank is the due time plus the priority's head start
             tx.now if verdict.state.final else None,
@@ -272,11 +277,13 @@ def _settle_one(tx: Transaction, settled: Settlement) -> bool:
         )
     if settled.ending is not None:
         _remember(tx, n, past.ended(settled.ending, worker, started_at, tx.now))
+    if verdict.state is State.RUNNING:
+        return True
     if not verdict.state.final:
         tx.rings.add(JOBS)
     _move(tx, queue, State.RUNNING, verdict.state)
     data = NO_DATA if error is None else encode({"attempt": verdict.attempt, "error": verdict.error})
-    _tell(tx, [(settled.job_id, verdict.state, data)])
+    tell(tx, [(settled.job_id, verdict.state, data)])
     return True
 
 
@@ -288,17 +295,18 @@ def _remember(tx: Transaction, n: int, newest: past.Attempt) -> None:
 
 def cancel(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
     """Apply `lifecycle.cancel` to each job."""
-    return [_change(tx, job_id, lifecycle.cancel) for job_id in job_ids]
+    return [change(tx, job_id, lifecycle.cancel) for job_id in job_ids]
 
 
 def retry(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
     """Apply `lifecycle.revive` to each job."""
-    jobs = [_change(tx, job_id, lifecycle.revive) for job_id in job_ids]
+    jobs = [change(tx, job_id, lifecycle.revive) for job_id in job_ids]
     tx.rings.add(JOBS)
     return jobs
 
 
-def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job | None:
+def change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job | None:
+    """Apply a rule to a job and tell of its new state; None for an unknown id."""
     before = job_by_id(tx.connection, job_id)
     if before is None:
         return None
@@ -307,7 +315,7 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
         return after
     tx.connection.execute(
         "UPDATE jobs SET state = ?, rank = ?, due_at = ?, attempt = ?, losses = ?, crashes = ?,"
-        " handbacks = ?, cancel = ?, worker = ?, started_at = ?, finished_at = ?, fraction = ?,"
+        " handbacks = ?, cancel = ?, token = ?, worker = ?, started_at = ?, finished_at = ?, fraction = ?,"
         " message = ?, error = ? WHERE id = ?",
         (
             after.state.value,
@@ -318,6 +326,7 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
             after.crashes,
             after.handbacks,
             after.cancel_requested,
+            after.token,
             after.worker,
             after.started_at,
             after.finished_at,
@@ -329,7 +338,7 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
     )
     if after.state is not before.state:
         _move(tx, after.spec.queue, before.state, after.state)
-        _tell(tx, [(job_id, after.state, NO_DATA if after.error is None else encode({"error": after.error}))])
+        tell(tx, [(job_id, after.state, NO_DATA if after.error is None else encode({"error": after.error}))])
     return after
 
 
@@ -360,7 +369,7 @@ def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Cla
     )
     tx.connection.execute(
         "DELETE FROM workers WHERE lease_until < ?"
-        " AND id NOT IN (SELECT worker FROM jobs WHERE state = 'running')",
+        " AND id NOT IN (SELECT worker FROM jobs WHERE state = 'running' AND worker IS NOT NULL)",
         (tx.now,),
     )
     return [
@@ -390,7 +399,8 @@ def _move(tx: Transaction, queue: str, before: State, after: State) -> None:
     tx.depths[queue, after] += 1
 
 
-def _tell(tx: Transaction, happened: Iterable[tuple[str, str, bytes]]) -> None:
+def tell(tx: Transaction, happened: Iterable[tuple[str, str, bytes]]) -> None:
+    """Append events: job, kind and data (JSON) of each."""
     rows = [(tx.now, job_id, str(kind), data) for job_id, kind, data in happened]
     if rows:
         tx.connection.executemany("INSERT INTO events (at, job_id, kind, data) VALUES (?, ?, ?, ?)", rows)
