@@ -102,17 +102,26 @@ async def suffer(store: Store, planned: Iterable[Run], folder: Path) -> Account:
 
 
 async def _suffer(deployment: Deployment, desk: Desk, run: Run, account: Account) -> list[str]:
-    nodes = deployment.nodes["worker"]
-    for node in nodes:
+    for node in deployment.nodes["worker"]:
         _set(deployment.trap(node.name), run)
     receipt = await desk.submit(Submission(task="spread", params={"n": run.number, "count": run.count}))
-    job_id = receipt.job.id
-    job = await desk.get(job_id, ENDS_S)
-    for node in nodes:
-        if not await _spared(deployment, node):
+    over = asyncio.Event()
+    nursing = asyncio.create_task(_nurse(deployment, run, account, over))
+    job = await desk.get(receipt.job.id, ENDS_S)
+    over.set()
+    await nursing
+    return await _judge(deployment, run, job)
+
+
+async def _nurse(deployment: Deployment, run: Run, account: Account, over: asyncio.Event) -> None:
+    """Once a worker has died there, the other one is spared, and the dead one is started again."""
+    traps = [deployment.trap(node.name) for node in deployment.nodes["worker"]]
+    await eventually(lambda: over.is_set() or not all(trap.exists() for trap in traps), 2 * ENDS_S)
+    for node in deployment.nodes["worker"]:
+        if not _spare(deployment, node):
             account.hit[run.step] += 1
             await deployment.restart(node)
-    return await _judge(deployment, run, job)
+            _disarm(deployment, node)
 
 
 def _set(trap: Path, run: Run) -> None:
@@ -121,13 +130,15 @@ def _set(trap: Path, run: Run) -> None:
     fresh.rename(trap)
 
 
-async def _spared(deployment: Deployment, node: Node) -> bool:
-    """Take the trap away, if this worker did not step into it."""
-    try:
-        deployment.trap(node.name).unlink()
-    except FileNotFoundError:
-        return False
-    return True
+def _spare(deployment: Deployment, node: Node) -> bool:
+    """Take the trap away; False if this worker has stepped into it."""
+    trap = deployment.trap(node.name)
+    trap.unlink(missing_ok=True)
+    return not trap.with_suffix(".sprung").exists()
+
+
+def _disarm(deployment: Deployment, node: Node) -> None:
+    deployment.trap(node.name).with_suffix(".sprung").unlink()
 
 
 async def _judge(deployment: Deployment, run: Run, job) -> list[str]:

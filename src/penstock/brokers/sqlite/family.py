@@ -312,9 +312,7 @@ def _stop_page(tx: Transaction, n: int, _: int, limit: int) -> int:
     return len(rows)
 
 
-def results(
-    db: sqlite3.Connection, parent_id: str, first: int, count: int
-) -> list[msgspec.Raw | None]:
+def results(db: sqlite3.Connection, parent_id: str, first: int, count: int) -> list[msgspec.Raw | None]:
     """See `Broker.results`."""
     rows = db.execute(
         "SELECT number, body FROM families JOIN parts ON parts.family = families.n"
