@@ -4,8 +4,9 @@ import asyncio
 import random
 
 from kit import workload
+from kit.families import end, merge, number_of, split
 from kit.time import ManualClock
-from kit.values import claim, feed, finish, get_one, held, run_one, submit_one, worker
+from kit.values import BROKEN, claim, feed, finish, get_one, held, run_one, submit_one, worker
 from penstock.core.job import JobProgress, State
 from penstock.core.lifecycle import Claim
 from penstock.ports import Broker, JobQuery
@@ -22,6 +23,7 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
         await _wait_for_one(broker),
         await _cancel_one(broker),
         await _lose_one(broker, clock),
+        *await _split_some(broker),
     }
     mine.add((await submit_one(broker, idempotency_key="key", delay_ms=LONG_MS)).id)
     await _read(broker)
@@ -38,6 +40,32 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     purged = (await run_one(broker, queue="to purge")).id
     assert await broker.purge([purged]) == [True]
     return mine | {purged}
+
+
+async def _split_some(broker: Broker) -> set[str]:
+    """Three jobs with parts: one is merged, one fails with a part of it, one is cancelled."""
+    merged = await split(broker, 4, queue="merged")
+    claims = sorted(await claim(broker, queues=("merged",)), key=number_of)
+    await end(broker, *claims[:2])
+    for rest in ([], claims[2:]):
+        await end(broker, *rest)
+        (step,) = await claim(broker, queues=("merged",))
+        await merge(broker, step)
+    failing = await split(broker, 3, queue="failing")
+    claims = await claim(broker, queues=("failing",), limit=2)
+    await end(broker, claims[0], outcome=BROKEN)
+    await broker.renew(worker(), [held(claims[1])])
+    ended = await split(broker, 3, queue="ended", delay_ms=0)
+    await broker.cancel([ended.id])
+    await broker.claim("w", ["ended"], 1, 0)
+    await broker.settle([finish(claims[1])])
+    await broker.trim(1)
+    await broker.find(JobQuery(parent_id=failing.id))
+    await broker.find(JobQuery(parts=True))
+    await broker.retry([failing.id])
+    await broker.cancel([failing.id])
+    parts = {job.id for job in await broker.find(JobQuery(parts=True)) if job.spec.part is not None}
+    return {merged.id, failing.id, ended.id, *parts}
 
 
 async def _read(broker: Broker) -> None:

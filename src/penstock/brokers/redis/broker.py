@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import hiredis
+import msgspec
 
 from penstock.brokers.redis import listing
 from penstock.brokers.redis.figures import read_stats
@@ -18,6 +19,7 @@ from penstock.brokers.redis.packing import (
     pack_ids,
     pack_job,
     pack_jobs,
+    pack_parts,
     pack_renewal,
     pack_settlements,
 )
@@ -25,7 +27,7 @@ from penstock.brokers.redis.reader import Reader
 from penstock.brokers.redis.records import id_bytes, id_texts, read_attempts, read_claims, read_jobs
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
-from penstock.core import lifecycle
+from penstock.core import family, lifecycle
 from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.job import Job, JobSpec, WorkerInfo
@@ -122,6 +124,27 @@ class RedisBroker:
             return []
         _, accepted = await self._link.call("settle", *pack_settlements(settlements), confirmed=True)
         return [each == _YES for each in accepted]
+
+    async def spread(self, parent_id: str, token: int, first: int, specs: Sequence[JobSpec]) -> bool:
+        """See `Broker.spread`."""
+        (parent,) = await self.get([parent_id])
+        if parent is None:
+            return False
+        wanted = pack_parts(parent.spec, token, first, specs)
+        _, holds, before = await self._link.call("spread", *wanted, confirmed=True)
+        if first > before and holds:
+            message = f"part {first}: only {before} parts of the job are there"
+            raise PenstockError(ErrorCode.INVALID_REQUEST, message)
+        return bool(holds)
+
+    async def results(self, parent_id: str, first: int, count: int) -> list[msgspec.Raw | None]:
+        """See `Broker.results`."""
+        count = min(count, family.PAGE)
+        if count < 1:
+            return []
+        _, found = await self._link.call("results", pack_ids([parent_id]), first, count)
+        bodies = [None if body is None else msgspec.Raw(body) for body in found]
+        return bodies + [None] * (count - len(bodies))
 
     async def cancel(self, job_ids: Sequence[str]) -> list[Job | None]:
         """See `Broker.cancel`."""

@@ -48,7 +48,11 @@ async def _candidates(link: Link, query: JobQuery) -> AsyncIterator[list[bytes]]
     before = BEYOND if query.before is None else id_bytes(query.before)
     if before is None:
         return
-    if query.state in {State.FAILED, State.CANCELLED}:
+    if query.parent_id is not None:
+        pieces = _parts(link, [id_bytes(query.parent_id) or b""])
+    elif query.parts:
+        pieces = _all(link, before)
+    elif query.state in {State.FAILED, State.CANCELLED}:
         pieces = _ended_badly(link, before)
     elif query.state is State.RUNNING:
         pieces = _running(link)
@@ -77,7 +81,27 @@ async def _ended_badly(link: Link, before: bytes) -> AsyncIterator[list[bytes]]:
 async def _running(link: Link) -> AsyncIterator[list[bytes]]:
     workers = await link.ask("ZRANGE", link.key("leases"), 0, -1)
     held = [await link.ask("HVALS", link.key("held:") + worker.decode()) for worker in workers]
-    yield [each for ids in held for each in ids]
+    running = {each for ids in held for each in ids}
+    parts = await link.ask("HMGET", link.key("part_of"), *running) if running else []
+    running -= {each for each, part in zip(list(running), parts, strict=True) if part}
+    yield list(
+        running.union(await link.ask("HKEYS", link.key("families")))
+    )  # of these some wait for their parts
+
+
+async def _parts(link: Link, parents: list[bytes]) -> AsyncIterator[list[bytes]]:
+    found: list[bytes] = []
+    for parent in parents:
+        _, ids = await link.call("parts", parent)
+        found += [ids[at : at + 16] for at in range(0, len(ids), 16)]
+    yield found
+
+
+async def _all(link: Link, before: bytes) -> AsyncIterator[list[bytes]]:
+    """Jobs and parts, which have no order among each other: ids only, in one piece."""
+    found = [each async for piece in _spans(link, before) for each in piece]
+    parents = await link.ask("HKEYS", link.key("families"))
+    yield found + [each async for piece in _parts(link, parents) for each in piece]
 
 
 async def _spans(link: Link, before: bytes) -> AsyncIterator[list[bytes]]:

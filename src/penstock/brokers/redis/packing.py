@@ -7,7 +7,7 @@ from struct import Struct
 import msgspec
 
 from penstock.brokers.redis.records import NUMBERS, id_bytes, pack_spec
-from penstock.core.job import JobSpec, WorkerInfo
+from penstock.core.job import JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Settlement, Verdict, cancelled_error
 from penstock.ports import Held
 
@@ -19,6 +19,8 @@ NO_ID = bytes(16)
 """Stands for what cannot be an id, or for no key; nothing has it."""
 
 _HEAD = Struct("<16sQBHBBBQBHBBBQ")
+_STEP = Struct("<III")
+_NO_MERGE = 2**32 - 1
 _json = msgspec.json.Encoder().encode
 _msgpack = msgspec.msgpack.Encoder().encode
 
@@ -69,9 +71,33 @@ def _said(report: Held) -> tuple[Argument, ...]:
 def pack_settlements(settlements: Sequence[Settlement]) -> list[Argument]:
     """The arguments of ``settle.lua``."""
     heads = b"".join([_head(each) for each in settlements])
-    results: list[Argument] = [b"" if each.result is None else bytes(each.result) for each in settlements]
+    results: list[Argument] = [_result(each) for each in settlements]
     troubles = [part for n, each in enumerate(settlements, 1) for part in _trouble(n, each)]
     return [heads, *results, *troubles]
+
+
+def _result(settled: Settlement) -> bytes:
+    if settled.verdict.state is State.RUNNING:
+        return _step(settled)
+    return b"" if settled.result is None else bytes(settled.result)
+
+
+def _step(settled: Settlement) -> bytes:
+    """What a split or a merge step came to, as ``lua/family.lua`` reads it."""
+    if settled.upto is None:
+        return _STEP.pack(_NO_MERGE, 0, 0)
+    progress = event = b""
+    if settled.progress is not None:
+        progress = _msgpack(settled.progress)
+        event = _json({"fraction": settled.progress.fraction, "message": settled.progress.message})
+    partial = bytes(settled.partial or b"null")
+    return _STEP.pack(settled.upto, len(progress), len(event)) + progress + event + partial
+
+
+def pack_parts(parent: JobSpec, token: int, first: int, specs: Sequence[JobSpec]) -> list[Argument]:
+    """The arguments of ``spread.lua``."""
+    about = (pack_ids([parent.id]), token, first, parent.merge_block, int(parent.skip_failed_parts))
+    return [*about, pack_ids([spec.id for spec in specs]), *map(pack_spec, specs)]
 
 
 def _head(settled: Settlement) -> bytes:
@@ -95,9 +121,9 @@ def _head(settled: Settlement) -> bytes:
 
 
 def _trouble(position: int, settled: Settlement) -> tuple[Argument, ...]:
-    if settled.ending is None:
+    if settled.ending is None and settled.verdict.state is not State.RUNNING:
         return ()
-    ending = _msgpack(settled.ending)
+    ending = b"" if settled.ending is None else _msgpack(settled.ending)
     return position, *_reason(settled.verdict), *_reason(settled.if_cancelled), ending
 
 

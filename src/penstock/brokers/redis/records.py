@@ -11,10 +11,20 @@ from struct import Struct
 from typing import Any
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
-from penstock.core import lifecycle, past
-from penstock.core.job import AfterFailure, Job, JobError, JobProgress, JobSpec, Limits, Priority, State
+from penstock.core import family, lifecycle, past
+from penstock.core.job import (
+    AfterFailure,
+    Job,
+    JobError,
+    JobProgress,
+    JobSpec,
+    Limits,
+    Parts,
+    Priority,
+    State,
+)
 from penstock.core.lifecycle import Claim
 from penstock.ports import JobQuery
 
@@ -32,6 +42,7 @@ _STOP = 1
 _STAMP = 10
 _RECORD = Struct("<BBHBB3sB6s7s6s6sB")
 _CHARGED = Struct("<HBBB")
+_FAMILY = Struct("<7sIIIIIIBBB")
 _ATTEMPT = Struct("<6s6sB")
 _HEX = re.compile("[0-9a-f]{64}")
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -64,6 +75,8 @@ class _Fixed(msgspec.Struct, frozen=True, array_like=True):
     part_from_1: int = 0
     after: tuple[Any, ...] | None = None
     run_after_failure: bool = False
+    skip_failed_parts: bool = False
+    merge_block: int = 0
 
 
 class _Task(msgspec.Struct, frozen=True, array_like=True):
@@ -128,6 +141,8 @@ def pack_spec(spec: JobSpec) -> bytes:
         0 if spec.part is None else spec.part + 1,
         [_short(other) for other in spec.after] or None,
         spec.after_failure is AfterFailure.RUN,
+        spec.skip_failed_parts,
+        spec.merge_block,
     )
     told = len(fields)
     while fields[told - 1] in _NOTHING:
@@ -174,6 +189,8 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         part=fixed.part_from_1 - 1 if fixed.part_from_1 else None,
         after=tuple(_long(other) or "" for other in fixed.after or ()),
         after_failure=AfterFailure.RUN if fixed.run_after_failure else AfterFailure.CANCEL,
+        skip_failed_parts=fixed.skip_failed_parts,
+        merge_block=fixed.merge_block,
     )
 
 
@@ -192,9 +209,23 @@ def may_match(stored: bytes, record: bytes | None, query: JobQuery) -> bool:
 
 def read_jobs(job_ids: list[str], answer: list[Any]) -> list[Job | None]:
     """Jobs from the answer of a script's ``read``; None where there is no fixed part."""
-    _, specs, records, errors, progress, results = answer
+    _, specs, records, errors, progress, results, families = answer
     rows = zip(job_ids, specs, records, errors, progress, results or repeat(None), strict=False)
-    return [None if row[1] is None else _read_job(*row) for row in rows]
+    jobs = [None if row[1] is None else _read_job(*row) for row in rows]
+    if not families:
+        return jobs
+    return [job and shown(job, packed) for job, packed in zip(jobs, families, strict=True)]
+
+
+def shown(job: Job, packed: bytes | None) -> Job:
+    """The job with how far its parts have come."""
+    return job if packed is None else family.shown(job, _parts(packed)[0])
+
+
+def _parts(packed: bytes) -> tuple[Parts, int]:
+    """How far the parts have come, and how many have ended from the first on; see ``lua/family.lua``."""
+    _, total, done, failed, merged, ready, _, known, *_ = _FAMILY.unpack(packed)
+    return Parts(total, done, failed, merged, known=bool(known)), ready
 
 
 def read_claims(  # noqa: PLR0917 - the answer of a script, in its order
@@ -204,9 +235,10 @@ def read_claims(  # noqa: PLR0917 - the answer of a script, in its order
     charged: bytes,
     losers: Sequence[bytes] = (),
     begun: Sequence[int] = (),
+    split: Sequence[Any] = (),
 ) -> list[Claim]:
     """Claims whose tokens count up from ``first``; ``charged`` as in ``lua/claim.lua``."""
-    return [
+    claims = [
         Claim(
             spec=read_spec(job_id, stored),
             token=first + n,
@@ -221,6 +253,15 @@ def read_claims(  # noqa: PLR0917 - the answer of a script, in its order
             zip(id_texts(ids), specs, _CHARGED.iter_unpack(charged), strict=True)
         )
     ]
+    for at in range(0, len(split), 3):
+        position, packed, partial = split[at : at + 3]
+        claims[position - 1] = _with_parts(claims[position - 1], packed, partial)
+    return claims
+
+
+def _with_parts(claim: Claim, packed: bytes, partial: bytes) -> Claim:
+    parts, ready = _parts(packed)
+    return replace(claim, parts=parts, ready=ready, partial=msgspec.Raw(partial) if partial else None)
 
 
 def read_attempts(job: Job | None, kept: bytes | None) -> list[past.Attempt]:

@@ -6,6 +6,9 @@ from importlib.resources import files
 
 import msgspec
 
+EFFECTS = ("family",)
+"""What the end of a job may bring about, see ``effects`` in ``lua/common.lua``."""
+
 
 class Script(msgspec.Struct, frozen=True):
     """A script with the name by which a server that has seen it knows it."""
@@ -18,5 +21,5 @@ class Script(msgspec.Struct, frozen=True):
 def script(verb: str) -> Script:
     """The script of a verb."""
     folder = files(__package__).joinpath("lua")
-    text = b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("common", verb))
+    text = b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("common", *EFFECTS, verb))
     return Script(text, hashlib.sha1(text).hexdigest().encode())  # noqa: S324 - Redis names scripts so

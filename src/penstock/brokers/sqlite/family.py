@@ -145,7 +145,8 @@ def over(tx: Transaction, job_ids: Sequence[str]) -> None:
     for job_id in job_ids:
         row = tx.connection.execute(
             "SELECT jobs.state, jobs.error, parts.family, parts.number, families.parent, families.ready"
-            " FROM jobs LEFT JOIN parts USING (n) LEFT JOIN families ON families.n = parts.family"
+            " FROM jobs LEFT JOIN parts USING (n)"
+            " LEFT JOIN families ON families.n = parts.family AND families.mode = 'merged'"
             " WHERE jobs.id = ?",
             (job_id,),
         ).fetchone()
@@ -319,7 +320,7 @@ def results(db: sqlite3.Connection, parent_id: str, first: int, count: int) -> l
         " LEFT JOIN results ON results.n = parts.n WHERE parent = ? AND number >= ? AND number < ?",
         (parent_id, first, first + min(count, family.PAGE)),
     )
-    found = {number: body for number, body in rows}
+    found = dict(rows.fetchall())
     return [
         None if found.get(number) is None else msgspec.Raw(found[number])
         for number in range(first, first + min(count, family.PAGE))

@@ -7,16 +7,12 @@ local seen = {}
 for i, id in ipairs(ids) do
   local job = not seen[id] and job_of(records[i], specs[i])
   seen[id] = true
-  if job and job.state == RUNNING then
+  if job and job.state == RUNNING and job.token > 0 then
     if job.flags % 2 ~= STOP then job.flags = job.flags + STOP end
     put('jobs', id, pack(job))
     collect('SADD', 'stopping', token_field(job.token))
-  elseif job and job.state < RUNNING then
-    if job.state == QUEUED then
-      collect('ZREM', 'queue:' .. job.queue, id)
-    else
-      collect('ZREM', 'due', id)
-    end
+  elseif job and job.state <= RUNNING then -- one that runs without a token waits for its parts
+    leave_line(id, job)
     count(job.state, job.queue, -1)
     count(CANCELLED, job.queue, 1)
     job.state, job.finished = CANCELLED, now

@@ -1,6 +1,7 @@
 -- Gives out the best of the queues' due jobs. ARGV[3…]: worker, limit, lease in ms, jitter, queues.
 -- Answer: clock, ms until the next scheduled job is due, first token, ids, fixed parts, and of each job its
--- attempt (two bytes), losses, crashes and hand-backs (one each).
+-- attempt (two bytes), losses, crashes and hand-backs (one each); two lists of reclaim's; three for each that was split:
+-- position, family, partial result.
 local worker, limit, lease, jitter = ARGV[OWN], tonumber(ARGV[OWN + 1]), tonumber(ARGV[OWN + 2]), tonumber(ARGV[OWN + 3])
 go_even_without_memory()
 
@@ -20,7 +21,7 @@ local function promote()
     tell('q', id, '')
   end
   finish()
-  pending, order, depths, rung = {}, {}, {}, {}
+  start_over()
 end
 
 -- Ranks and ids of the best jobs of several queues, as one line.
@@ -40,6 +41,11 @@ local function merge(names)
   return taken
 end
 
+if any_withdrawn() then
+  withdraw(PAGE)
+  finish()
+  start_over()
+end
 promote()
 local open, seen, paused = {}, {}, {}
 for _, queue in ipairs(redis.call('SMEMBERS', key('paused'))) do paused[queue] = true end
@@ -62,6 +68,8 @@ end
 
 local ids = {}
 for i = 1, #line / 2 do ids[i] = line[i * 2 - 1] end
+local popped, withdrawing = #ids, any_withdrawn()
+if withdrawing then ids = startable(ids) end
 local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
 local first = new_tokens(#ids, jitter)
 local held, started, charged = later('HSET', 'held:' .. worker), later('HSET', 'jobs'), {}
@@ -97,13 +105,24 @@ end
 hold_lease(worker, now + lease)
 finish()
 for _, queue in ipairs(open) do
-  if redis.call('EXISTS', key('queue:' .. queue)) == 0 then
-    redis.call('DEL', key('bell:' .. queue))
-  elseif #ids >= limit then
+  if withdrawing then
     ring(queue)
+  elseif redis.call('EXISTS', key('queue:' .. queue)) == 0 then
+    redis.call('DEL', key('bell:' .. queue))
+  elseif popped >= limit then
+    ring(queue)
+  end
+end
+local split = {}
+if any_family() then
+  for i, family in ipairs(each('HMGET', 'families', ids)) do
+    if family then
+      split[#split + 1], split[#split + 2] = i, family
+      split[#split + 1] = redis.call('HGET', key('partials'), ids[i]) or ''
+    end
   end
 end
 local next_due = redis.call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')[2]
 local due_in = 60000
 if next_due then due_in = math.max(0, tonumber(next_due) - now) end
-return { clock, due_in, first, table.concat(ids), specs, table.concat(charged) }
+return { clock, due_in, first, table.concat(ids), specs, table.concat(charged), {}, {}, split }

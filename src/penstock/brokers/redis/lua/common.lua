@@ -25,6 +25,7 @@
 --   keys      hash  idempotency key -> job id      key_of  hash, the other way round
 --   shelf:S   hash  name of a document -> the document
 --   depths    hash  state and queue -> number of jobs      paused  set of queues
+--   families, part_of, parts:R, ended:R, partials, withdrawn   see family
 --   events    stream  one entry per verb and kind of event      meta  hash
 
 local time = redis.call('TIME')
@@ -236,8 +237,12 @@ end
 
 local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), until_ms, worker) end
 
+-- What else the end of jobs brings about: functions without arguments, which may end further jobs.
+local effects = {}
+
 -- Writes all that was collected.
 local function finish()
+  for i = 1, #effects do effects[i]() end
   ring_if_sooner()
   post()
   if #ended > 0 then place('done', now, table.concat(ended)) end
@@ -250,6 +255,11 @@ local function finish()
   close_entry()
   for queue in pairs(rung) do ring(queue) end
   ring_mailboxes()
+end
+
+-- Begins a script's next part after finish().
+local function start_over()
+  pending, order, depths, rung, soonest, ended, ended_as, mailed = {}, {}, {}, {}, {}, {}, {}, {}
 end
 
 -- Collects the removal of final jobs and all that belongs to them; the answer is given to forget_ids after
@@ -293,6 +303,8 @@ end
 local function read(ids, with_results)
   local results = {}
   if with_results then results = each('HMGET', 'results', ids) end
+  local families = {}
+  if redis.call('EXISTS', key('families')) == 1 then families = each('HMGET', 'families', ids) end
   return { clock, each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids), each('HMGET', 'errors', ids),
-    each('HMGET', 'progress', ids), results }
+    each('HMGET', 'progress', ids), results, families }
 end

@@ -3,16 +3,18 @@
 local asked = ids_of(ARGV[OWN])
 go_even_without_memory()
 local records = each('HMGET', 'jobs', asked)
+local parts = any_family() and parts_among(asked) or {} -- they go with their job
 local ids, jobs, seen, answer = {}, {}, {}, {}
 for i, id in ipairs(asked) do
   local job = records[i] and not seen[id] and unpack_record(records[i])
   answer[i] = '0'
-  if job and job.state >= SUCCEEDED then
+  if job and job.state >= SUCCEEDED and not parts[id] then
     seen[id] = true
     ids[#ids + 1], jobs[#jobs + 1], answer[i] = id, job, '1'
   end
 end
 local gone, spans = forget(ids, jobs)
+drop_families(ids)
 finish()
 forget_ids(gone, spans)
 return { clock, table.concat(answer) }

@@ -1,7 +1,8 @@
 -- Stores each verdict whose token is the job's current one.
 -- ARGV[3]  the settlements, see HEAD
 -- then the result of each, or nothing; then for those without success, six each: position, error, its event,
--- both again for a job that was cancelled meanwhile, and what is to be remembered of the attempt
+-- both again for a job that was cancelled meanwhile, and what is to be remembered of the attempt. After a split or a
+-- merge step the result is what STEP says, and nothing is to be remembered.
 -- Answer: clock, a string with 1 for each that was accepted and 0 for each that was not.
 -- HEAD: id, token, and twice (as it is, and if it was cancelled): state, attempt, losses, crashes, hand-backs,
 -- delay in ms.
@@ -44,13 +45,13 @@ for i = 1, total do
   if records[i] and not settled[id] then
     -- Fields one by one and not as a table, as this is what settling costs.
     local before, flags, _, _, _, head, _, due, current, started, _, length, at = struct.unpack(RECORD, records[i])
-    if before == RUNNING and current == token then
+    if before == RUNNING and current == token and token > 0 then
       accepted[i] = '1'
       settled[id] = true
       local names = string.sub(records[i], at) -- queue and worker
       local queue, worker = string.sub(names, 1, length), string.sub(names, length + 1)
       local trouble, finished = troubles[i], 0
-      if trouble then
+      if trouble and ARGV[trouble + 5] ~= '' then
         put('attempts', id, remember(remembered[id], ARGV[trouble + 5], started, worker))
       end
       if flags % 2 == STOP then
@@ -68,6 +69,9 @@ for i = 1, total do
         schedule(queue, due, id)
       elseif state == QUEUED then
         enqueue(queue, due + head, id)
+      elseif state == RUNNING then
+        steps[id] = ARGV[OWN + i]
+        names = queue
       else
         finished = now
         done(id, state)
@@ -79,7 +83,7 @@ for i = 1, total do
       if failure ~= '' then put('errors', id, failure) end
       add_pair(kept, id,
         struct.pack(RECORD, state, flags, attempt, losses, crashes, head, handbacks, due, 0, started, finished, length) .. names)
-      tell(KINDS[state], id, tale)
+      if state ~= RUNNING then tell(KINDS[state], id, tale) end
     end
   end
 end

@@ -13,9 +13,10 @@ local function past_jobs()
     if not found[1] or tonumber(found[2]) >= ended_before then break end
     local together = ids_of(found[1])
     local read, left = each('HMGET', 'jobs', together), {}
+    local parts = any_family() and parts_among(together) or {} -- they go with their job
     for i, id in ipairs(together) do
       local job = read[i] and unpack_record(read[i])
-      if job and job.state >= SUCCEEDED and job.finished == tonumber(found[2]) and not seen[id] then
+      if job and job.state >= SUCCEEDED and job.finished == tonumber(found[2]) and not seen[id] and not parts[id] then
         if #ids < limit then
           seen[id] = true
           ids[#ids + 1], records[#records + 1] = id, job
@@ -33,6 +34,7 @@ end
 local function trim_jobs()
   local ids, jobs = past_jobs()
   local gone, spans = forget(ids, jobs)
+  drop_families(ids)
   finish()
   forget_ids(gone, spans)
   return #ids
@@ -61,5 +63,12 @@ local function trim_events(most)
   return gone
 end
 
+local parts = 0
+if any_withdrawn() then
+  parts = withdraw(math.min(limit, 1000))
+  finish()
+  start_over()
+  limit = limit - parts
+end
 local jobs = trim_jobs()
-return { clock, jobs + trim_events(limit - jobs) }
+return { clock, parts + jobs + trim_events(limit - jobs) }

@@ -1,0 +1,296 @@
+-- Jobs that were split. The rules are those of core/family.py. Where no job ever was, all of it costs one EXISTS
+-- per batch of ends and one per claim.
+--
+-- families   hash  job id -> see FAMILY; of a job that has ended it stays as long as that one
+-- part_of    hash  part's id -> run (I7), number (I4), job id
+-- parts:R    string  ids of the parts, 16 bytes each      ended:R  bitmap  numbers of those that have ended
+-- partials   hash  job id -> what has been merged so far
+-- withdrawn  list  parts to be withdrawn in pages, see WITHDRAWAL
+--
+-- A run is the token under which the first part was handed out: a job that is retried has another one, so that a part
+-- of an earlier run that ends late counts for nothing.
+local FAMILY = '<I7I4I4I4I4I4I4BBB' -- run, total, done, failed, merged, ready, block, known, skip, over
+local PART, WITHDRAWAL = '<I7I4', '<I7BI4I4B' -- run, how, from, to, 1 if nothing of the run is needed afterwards
+local FORGET, STOP_THEM = 1, 2
+local PAGE = 500
+local MERGE_STEPS = 64
+local NO_MERGE = 4294967295
+
+local function run_key(name, run) return string.format('%s:%.0f', name, run) end
+local function any_family() return redis.call('EXISTS', key('families')) == 1 end
+local function any_withdrawn() return redis.call('EXISTS', key('withdrawn')) == 1 end
+
+local function read_family(packed)
+  local one = {}
+  one.run, one.total, one.done, one.failed, one.merged, one.ready, one.block, one.known, one.skip, one.over =
+    struct.unpack(FAMILY, packed)
+  return one
+end
+local function pack_family(one)
+  return struct.pack(FAMILY, one.run, one.total, one.done, one.failed, one.merged, one.ready, one.block, one.known, one.skip,
+    one.over)
+end
+local function families_of(parents)
+  local found = {}
+  for i, packed in ipairs(each('HMGET', 'families', parents)) do
+    if packed then found[parents[i]] = read_family(packed) end
+  end
+  return found
+end
+-- Of each of these jobs that is a part: run, number, job.
+local function parts_among(ids)
+  local found, parents, seen = {}, {}, {}
+  for i, kept in ipairs(each('HMGET', 'part_of', ids)) do
+    if kept then
+      local run, number, at = struct.unpack(PART, kept)
+      local parent = string.sub(kept, at)
+      found[ids[i]] = { run = run, number = number, parent = parent }
+      if not seen[parent] then parents[#parents + 1] = parent end
+      seen[parent] = true
+    end
+  end
+  return found, parents
+end
+
+local function withdraw_later(run, how, from, to, last)
+  if from < to or last == 1 then redis.call('RPUSH', key('withdrawn'), struct.pack(WITHDRAWAL, run, how, from, to, last)) end
+end
+
+-- Forgets that jobs which are forgotten, or begin anew, were split.
+local function drop_families(ids)
+  if #ids == 0 or not any_family() then return end
+  for id, one in pairs(families_of(ids)) do
+    withdraw_later(one.run, FORGET, 0, one.total, 1)
+    collect('HDEL', 'families', id)
+    collect('HDEL', 'partials', id)
+  end
+end
+
+local function stop_part(id, job)
+  if job.flags % 2 ~= STOP then
+    job.flags = job.flags + STOP
+    put('jobs', id, pack(job))
+    collect('SADD', 'stopping', token_field(job.token))
+  end
+end
+local function leave_line(id, job)
+  if job.state == QUEUED then collect('ZREM', 'queue:' .. job.queue, id) end
+  if job.state == SCHEDULED then collect('ZREM', 'due', id) end
+end
+local CANCELLED_PART = '{"code":"CANCELLED","message":"cancelled on request","detail":""}'
+local function cancel_part(id, job)
+  leave_line(id, job)
+  count(job.state, job.queue, -1)
+  count(CANCELLED, job.queue, 1)
+  job.state, job.finished = CANCELLED, now
+  if job.flags % 2 ~= STOP then job.flags = job.flags + STOP end
+  put('jobs', id, pack(job))
+  put('errors', id, CANCELLED_PART)
+  done(id, CANCELLED)
+  tell('c', id, '{"error":' .. CANCELLED_PART .. '}')
+end
+
+-- What becomes of one part that has not ended; true if it is gone.
+local function withdraw_part(id, job, how)
+  if job.state == RUNNING then
+    stop_part(id, job)
+    if how == FORGET then collect('HDEL', 'part_of', id) end -- from now on it is like any job that is to stop
+  elseif how == FORGET then
+    leave_line(id, job)
+    count(job.state, job.queue, -1)
+    return true
+  else
+    cancel_part(id, job)
+  end
+end
+-- For parts that have ended, which are nearly all, no table is made, as this is what merging costs.
+local QUEUE_AT = struct.size(RECORD)
+local function withdraw_parts(ids, how)
+  local records, bare, gone = each('HMGET', 'jobs', ids), {}, {}
+  for i, id in ipairs(ids) do
+    local record = records[i]
+    if not record then
+      bare[#bare + 1] = id
+    elseif string.byte(record) < SUCCEEDED then
+      if withdraw_part(id, unpack_record(record), how) then gone[#gone + 1] = id end
+    elseif how == FORGET then
+      count(string.byte(record), string.sub(record, QUEUE_AT + 1, QUEUE_AT + string.byte(record, QUEUE_AT)), -1)
+      gone[#gone + 1] = id
+    end
+  end
+  for i, spec in ipairs(each('HMGET', 'specs', bare)) do
+    if spec and withdraw_part(bare[i], untouched(spec), how) then gone[#gone + 1] = bare[i] end
+  end
+  for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress', 'attempts', 'part_of' }) do
+    each('HDEL', name, gone)
+  end
+end
+
+-- Withdraws up to so many parts that nobody needs any more; how many.
+local function withdraw(limit)
+  local gone = 0
+  while gone < limit do
+    local head = redis.call('LINDEX', key('withdrawn'), 0)
+    if not head then break end
+    local run, how, from, to, last = struct.unpack(WITHDRAWAL, head)
+    local upto = math.min(to, from + limit - gone)
+    if upto > from then
+      withdraw_parts(ids_of(redis.call('GETRANGE', key(run_key('parts', run)), from * 16, upto * 16 - 1)), how)
+    end
+    gone = gone + upto - from
+    if upto < to then
+      redis.call('LSET', key('withdrawn'), 0, struct.pack(WITHDRAWAL, run, how, upto, to, last))
+    else
+      redis.call('LPOP', key('withdrawn'))
+      if last == 1 then redis.call('DEL', key(run_key('parts', run)), key(run_key('ended', run))) end
+    end
+  end
+  return gone
+end
+
+-- Those of the ids that may be begun: all but parts whose job has ended or begun anew. They stay to be withdrawn.
+local function startable(ids)
+  local parts, parents = parts_among(ids)
+  local found, kept = families_of(parents), {}
+  for _, id in ipairs(ids) do
+    local part = parts[id]
+    local one = part and found[part.parent]
+    if not part or (one and one.run == part.run and one.over == 0) then kept[#kept + 1] = id end
+  end
+  return kept
+end
+
+-- Writes what has been collected of a hash, so that it can be read.
+local function flush(name)
+  local list = pending.HSET and pending.HSET[name]
+  if not list then return end
+  each('HSET', name, list)
+  for i = list.n, 1, -1 do list[i] = nil end
+  list.n = 0
+end
+
+local function let_go(parent, one, state, queue)
+  if one.over == 1 then return end
+  one.over = 1
+  withdraw_later(one.run, state == SUCCEEDED and FORGET or STOP_THEM, 0, one.total, state == SUCCEEDED and 1 or 0)
+  collect('HDEL', 'partials', parent)
+  if queue then rung[queue] = true end
+end
+
+local function fail_for_part(parent, job, number, part_id)
+  local cause = cjson.decode(redis.call('HGET', key('errors'), part_id) or CANCELLED_PART)
+  local failure = cjson.encode({ code = 'PART_FAILED', detail = cause.detail or '',
+    message = string.format('part %.0f failed: ', number) .. cause.code .. ': ' .. cause.message })
+  if job.state == RUNNING and job.token > 0 then
+    collect('HDEL', 'held:' .. job.worker, token_field(job.token))
+    collect('SREM', 'stopping', token_field(job.token))
+  end
+  leave_line(parent, job)
+  count(job.state, job.queue, -1)
+  count(FAILED, job.queue, 1)
+  job.state, job.token, job.finished = FAILED, 0, now
+  put('jobs', parent, pack(job))
+  put('errors', parent, failure)
+  place('ended_badly', 0, parent)
+  tell('f', parent, '{"error":' .. failure .. '}')
+  done(parent, FAILED)
+end
+
+-- Splits and merge steps that are over in this script: job id -> what settle was told of it.
+local steps = {}
+local STEP = '<I4I4I4' -- parts that are merged or NO_MERGE, lengths of the progress and of its event; then the partial result
+local function after_step(parent, one, told)
+  local upto, length, event, at = struct.unpack(STEP, told)
+  if upto == NO_MERGE then
+    one.known = 1
+    return
+  end
+  withdraw_later(one.run, FORGET, one.merged, upto, 0)
+  one.merged = upto
+  if length > 0 then
+    put('progress', parent, string.sub(told, at, at + length - 1))
+    tell('p', parent, string.sub(told, at + length, at + length + event - 1))
+  end
+  put('partials', parent, string.sub(told, at + length + event))
+end
+
+local function tell_progress(parent, one)
+  local ended_parts = one.done + one.failed
+  tell('p', parent, string.format('{"fraction":%.6f,"message":"%.0f of %.0f parts"}', ended_parts / one.total, ended_parts,
+    one.total))
+end
+
+local function advance(parent, one, job)
+  if job.state ~= RUNNING or job.token > 0 or one.known == 0 then return end
+  local blocks = math.ceil(one.total / one.block)
+  local size = one.block * math.max(1, math.ceil(blocks / MERGE_STEPS))
+  if one.ready < math.min(one.total, (math.floor(one.merged / size) + 1) * size) then return end
+  job.state = QUEUED
+  put('jobs', parent, pack(job))
+  count(RUNNING, job.queue, -1)
+  count(QUEUED, job.queue, 1)
+  enqueue(job.queue, job.due + job.head, parent)
+  tell('q', parent, '')
+end
+
+-- Marks these numbers as ended and finds how many have from the first on without a gap.
+local function mark_ended(one, numbers)
+  local name = key(run_key('ended', one.run))
+  local command = {}
+  for _, number in ipairs(numbers) do
+    local n = #command
+    command[n + 1], command[n + 2], command[n + 3], command[n + 4] = 'SET', 'u1', '#' .. string.format('%.0f', number), 1
+    if n > CHUNK - 8 then
+      redis.call('BITFIELD', name, unpack(command))
+      command = {}
+    end
+  end
+  if #command > 0 then redis.call('BITFIELD', name, unpack(command)) end
+  one.ready = math.min(one.total, redis.call('BITPOS', name, 0, math.floor(one.ready / 8)))
+end
+
+effects[#effects + 1] = function()
+  if (#ended == 0 and next(steps) == nil) or not any_family() then return end
+  local parts, parents = parts_among(ended)
+  local wanted = {}
+  for _, id in ipairs(parents) do wanted[#wanted + 1] = id end
+  for _, id in ipairs(ended) do
+    if parts[id] then collect('ZREM', 'ended_badly', id) else wanted[#wanted + 1] = id end
+  end
+  for id in pairs(steps) do wanted[#wanted + 1] = id end
+  local found = families_of(wanted)
+  if next(found) == nil then return end
+  flush('jobs')
+  flush('errors')
+  local affected, jobs, numbers = {}, {}, {}
+  for id in pairs(found) do affected[#affected + 1] = id end
+  table.sort(affected)
+  for i, record in ipairs(each('HMGET', 'jobs', affected)) do jobs[affected[i]] = record and unpack_record(record) end
+  for id, told in pairs(steps) do
+    if found[id] then after_step(id, found[id], told) end
+  end
+  for i = 1, #ended do
+    local id, state, part = ended[i], ended_as[i], parts[ended[i]]
+    local one = part and found[part.parent]
+    if one and one.run == part.run and one.over == 0 then
+      if state == SUCCEEDED then one.done = one.done + 1 else one.failed = one.failed + 1 end
+      numbers[part.parent] = numbers[part.parent] or {}
+      table.insert(numbers[part.parent], part.number)
+      if state ~= SUCCEEDED and one.skip == 0 and jobs[part.parent].state < SUCCEEDED then
+        fail_for_part(part.parent, jobs[part.parent], part.number, id)
+        let_go(part.parent, one, FAILED, jobs[part.parent].queue)
+      end
+    elseif found[id] then
+      let_go(id, found[id], state, jobs[id] and jobs[id].queue)
+    end
+  end
+  for _, parent in ipairs(affected) do
+    local one = found[parent]
+    if numbers[parent] then mark_ended(one, numbers[parent]) end
+    if one.over == 0 then
+      if numbers[parent] and one.known == 1 then tell_progress(parent, one) end
+      advance(parent, one, jobs[parent])
+    end
+    put('families', parent, pack_family(one))
+  end
+end
