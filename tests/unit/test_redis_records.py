@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from penstock.brokers.redis.packing import pack_ids, pack_job, pack_jobs
 from penstock.brokers.redis.records import (
+    _Fixed,
     id_bytes,
     id_text,
     id_texts,
@@ -99,7 +100,7 @@ def test_what_a_newer_release_adds_is_passed_over(spec, more):
     fixed = pack_spec(spec)
     body = 4 + fixed[3]
     known = msgspec.msgpack.decode(fixed[body:])
-    defaults = [0, None, None, None, None, 0, False, None, 0, 0, None, False]
+    defaults = [*_Fixed.__struct_defaults__]
     whole = known + defaults[len(known) - 7 :]
     newer = fixed[:body] + msgspec.msgpack.encode([*whole, *more])
     assert fields(read_spec(spec.id, stamped(newer))) == fields(spec)

@@ -6,7 +6,7 @@ Brokers apply them; those on Redis have the same ones in ``lua/family.lua``, and
 from msgspec.structs import replace
 
 from penstock.core.errors import FailureCode
-from penstock.core.job import Job, JobError, JobProgress, Parts
+from penstock.core.job import Job, JobError, JobProgress, Parts, State
 
 MERGE_STEPS = 64
 """At most about so many merge steps are made of a job, however many parts it has."""
@@ -32,6 +32,11 @@ def part_failure(number: int, error: JobError) -> JobError:
     """Why a job failed whose part did."""
     message = f"part {number} failed: {error.code}: {error.message}"
     return JobError(FailureCode.PART_FAILED, message, error.detail)
+
+
+def fail_for_part(job: Job, number: int, error: JobError, now: int) -> Job:
+    """The job whose part with this number failed for good, wherever the job itself was."""
+    return replace(job, state=State.FAILED, token=0, finished_at=now, error=part_failure(number, error))
 
 
 def told(parts: Parts) -> JobProgress:

@@ -11,7 +11,6 @@ from types import MappingProxyType
 import msgspec
 from msgspec.structs import replace
 
-from penstock.core import family
 from penstock.core.errors import FailureCode
 from penstock.core.job import Job, JobError, JobProgress, JobSpec, Limits, Parts, Priority, State
 from penstock.core.past import LONGEST_MESSAGE, Ending
@@ -284,13 +283,6 @@ def cancel(job: Job, now: int) -> Job:
         return replace(job, cancel_requested=True)
     return replace(
         job, state=State.CANCELLED, cancel_requested=True, finished_at=now, error=cancelled_error()
-    )
-
-
-def fail_for_part(job: Job, number: int, error: JobError, now: int) -> Job:
-    """The job whose part with this number failed for good, wherever the job itself was."""
-    return replace(
-        job, state=State.FAILED, token=0, finished_at=now, error=family.part_failure(number, error)
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from kit.backends import Backend, RedisBackend, SqliteBackend
-from penstock.brokers.redis.records import _STAMP, id_bytes
+from penstock.brokers.redis.records import _STAMP, _Fixed, id_bytes
 from support.redis_groups import Cluster, SentinelGroup
 
 
@@ -99,7 +99,7 @@ class OnServer:
 
     def more_fields(self, job_id: str) -> None:
         limits = msgspec.msgpack.encode({"max_attempts": 2, "gpu": 1})
-        rest = [0, None, None, None, None, "red", {"a": 1}]
+        rest = [*_Fixed.__struct_defaults__, "red", {"a": 1}]
         self._respec(job_id, lambda fields: [*fields[:4], limits, *fields[5:7], *rest])
 
     def priority(self, job_id: str) -> None:

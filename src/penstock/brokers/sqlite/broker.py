@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import family, reads, removal, shelves, verbs
+from penstock.brokers.sqlite import family, pausing, reads, removal, shelves, verbs
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Writer, unavailable
@@ -158,11 +158,11 @@ class SqliteBroker:
 
     async def pause(self, queue: str) -> None:
         """See `Broker.pause`."""
-        await self._write(lambda tx: verbs.pause(tx, queue))
+        await self._write(lambda tx: pausing.pause(tx, queue))
 
     async def resume(self, queue: str) -> None:
         """See `Broker.resume`."""
-        await self._write(lambda tx: verbs.resume(tx, queue))
+        await self._write(lambda tx: pausing.resume(tx, queue))
 
     async def reclaim(self, worker: str, limit: int) -> list[Claim]:
         """See `Broker.reclaim`."""

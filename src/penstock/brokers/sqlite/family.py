@@ -189,7 +189,7 @@ def _blame(tx: Transaction, parent_id: str, number: int, error: bytes | None) ->
     if parent is None or parent.state.final or parent.spec.skip_failed_parts:
         return
     cause = msgspec.json.decode(error or b"", type=JobError)
-    verbs.change(tx, parent_id, lambda job, now: lifecycle.fail_for_part(job, number, cause, now))
+    verbs.change(tx, parent_id, lambda job, now: family.fail_for_part(job, number, cause, now))
     _let_go(tx, parent_id, State.FAILED)
 
 

@@ -343,17 +343,6 @@ def change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job
     return after
 
 
-def pause(tx: Transaction, queue: str) -> None:
-    """Mark the queue as paused."""
-    tx.connection.execute("INSERT OR IGNORE INTO paused (queue) VALUES (?)", (queue,))
-
-
-def resume(tx: Transaction, queue: str) -> None:
-    """Remove the mark."""
-    tx.connection.execute("DELETE FROM paused WHERE queue = ?", (queue,))
-    tx.rings.add(JOBS)
-
-
 def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Claim]:
     """Move jobs whose worker has no live lease to ``worker``, under new tokens."""
     _hold_lease(tx, worker, lease_ms)

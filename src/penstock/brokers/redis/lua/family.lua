@@ -2,7 +2,7 @@
 -- per batch of ends and one per claim.
 --
 -- families   hash  job id -> see FAMILY; of a job that has ended it stays as long as that one
--- part_of    hash  part's id -> run (I7), number (I4), job id
+-- part_of    hash  part's id -> number (I4), run (I7), job id
 -- parts:R    string  ids of the parts, 16 bytes each      ended:R  bitmap  numbers of those that have ended
 -- partials   hash  job id -> what has been merged so far
 -- withdrawn  list  parts to be withdrawn in pages, see WITHDRAWAL
@@ -10,7 +10,7 @@
 -- A run is the token under which the first part was handed out: a job that is retried has another one, so that a part
 -- of an earlier run that ends late counts for nothing.
 local FAMILY = '<I7I4I4I4I4I4I4BBB' -- run, total, done, failed, merged, ready, block, known, skip, over
-local PART, WITHDRAWAL = '<I7I4', '<I7BI4I4B' -- run, how, from, to, 1 if nothing of the run is needed afterwards
+local NUMBER, RUN, WITHDRAWAL = '<I4', '<I7', '<I7BI4I4B' -- run, how, from, to, 1 if nothing of the run is needed afterwards
 local FORGET, STOP_THEM = 1, 2
 local PAGE = 500
 local MERGE_STEPS = 64
@@ -37,19 +37,24 @@ local function families_of(parents)
   end
   return found
 end
--- Of each of these jobs that is a part: run, number, job.
+-- Of each of these jobs that is a part: what it is a part of, as text; its number; of each such text: run, job; those
+-- jobs. No table is made per part, as this is what ending one costs.
 local function parts_among(ids)
-  local found, parents, seen = {}, {}, {}
-  for i, kept in ipairs(each('HMGET', 'part_of', ids)) do
-    if kept then
-      local run, number, at = struct.unpack(PART, kept)
-      local parent = string.sub(kept, at)
-      found[ids[i]] = { run = run, number = number, parent = parent }
-      if not seen[parent] then parents[#parents + 1] = parent end
-      seen[parent] = true
+  local whole, numbers, wholes, parents = {}, {}, {}, {}
+  local kept = each('HMGET', 'part_of', ids)
+  for i = 1, #kept do
+    local text = kept[i]
+    if text then
+      local of = string.sub(text, 5)
+      whole[ids[i]], numbers[ids[i]] = of, struct.unpack(NUMBER, text)
+      if not wholes[of] then
+        local run, at = struct.unpack(RUN, of)
+        wholes[of] = { run = run, parent = string.sub(of, at) }
+        parents[#parents + 1] = wholes[of].parent
+      end
     end
   end
-  return found, parents
+  return whole, numbers, wholes, parents
 end
 
 local function withdraw_later(run, how, from, to, last)
@@ -150,10 +155,10 @@ end
 
 -- Those of the ids that may be begun: all but parts whose job has ended or begun anew. They stay to be withdrawn.
 local function startable(ids)
-  local parts, parents = parts_among(ids)
+  local whole, _, wholes, parents = parts_among(ids)
   local found, kept = families_of(parents), {}
   for _, id in ipairs(ids) do
-    local part = parts[id]
+    local part = wholes[whole[id] or '']
     local one = part and found[part.parent]
     if not part or (one and one.run == part.run and one.over == 0) then kept[#kept + 1] = id end
   end
@@ -251,11 +256,14 @@ end
 
 effects[#effects + 1] = function()
   if (#ended == 0 and next(steps) == nil) or not any_family() then return end
-  local parts, parents = parts_among(ended)
-  local wanted = {}
-  for _, id in ipairs(parents) do wanted[#wanted + 1] = id end
-  for _, id in ipairs(ended) do
-    if parts[id] then collect('ZREM', 'ended_badly', id) else wanted[#wanted + 1] = id end
+  local whole, number_of, wholes, wanted = parts_among(ended)
+  for i = 1, #ended do
+    local id = ended[i]
+    if not whole[id] then
+      wanted[#wanted + 1] = id
+    elseif ended_as[i] ~= SUCCEEDED then
+      collect('ZREM', 'ended_badly', id)
+    end
   end
   for id in pairs(steps) do wanted[#wanted + 1] = id end
   local found = families_of(wanted)
@@ -270,14 +278,19 @@ effects[#effects + 1] = function()
     if found[id] then after_step(id, found[id], told) end
   end
   for i = 1, #ended do
-    local id, state, part = ended[i], ended_as[i], parts[ended[i]]
+    local id, state = ended[i], ended_as[i]
+    local part = whole[id] and wholes[whole[id]]
     local one = part and found[part.parent]
     if one and one.run == part.run and one.over == 0 then
       if state == SUCCEEDED then one.done = one.done + 1 else one.failed = one.failed + 1 end
-      numbers[part.parent] = numbers[part.parent] or {}
-      table.insert(numbers[part.parent], part.number)
+      local list = numbers[part.parent]
+      if not list then
+        list = {}
+        numbers[part.parent] = list
+      end
+      list[#list + 1] = number_of[id]
       if state ~= SUCCEEDED and one.skip == 0 and jobs[part.parent].state < SUCCEEDED then
-        fail_for_part(part.parent, jobs[part.parent], part.number, id)
+        fail_for_part(part.parent, jobs[part.parent], number_of[id], id)
         let_go(part.parent, one, FAILED, jobs[part.parent].queue)
       end
     elseif found[id] then

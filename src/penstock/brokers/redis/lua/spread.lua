@@ -16,7 +16,7 @@ for i = before - first + 1, #ids do
   local head, length, at = struct.unpack('<I3B', fixed)
   local queue = queue_at(fixed, at, length)
   put('specs', id, struct.pack('<I6', now) .. fixed)
-  put('part_of', id, struct.pack(PART, one.run, one.total) .. parent)
+  put('part_of', id, struct.pack(NUMBER, one.total) .. struct.pack(RUN, one.run) .. parent)
   enqueue(queue, now + head, id)
   count(QUEUED, queue, 1)
   tell('q', id, '')
