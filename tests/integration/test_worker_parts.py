@@ -164,13 +164,13 @@ async def test_an_extension_draws_the_rest_only(crew):
 
 
 async def test_other_jobs_go_on_beside_many_parts(crew):
-    job_id = await crew.submit("tiny", {"count": 20_000})
+    job_id = await crew.submit("tiny", {"count": 6_000})
     await eventually(lambda: parts_of(crew, job_id), what="parts")
     beside = await crew.submit_many("nothing", [{"n": n} for n in range(20)], priority="high")
     await crew.finished(*beside, within=10)
     assert (await crew.get(job_id)).state is State.RUNNING
     (job,) = await crew.finished(job_id)
-    assert value(job) == sum(range(20_000))
+    assert value(job) == sum(range(6_000))
 
 
 async def test_asyncio_is_left_alone_while_a_split_takes_its_time(crew):
