@@ -337,3 +337,16 @@ async def test_a_large_family_is_withdrawn_in_pages(broker):
     await withdraw(broker)
     assert queue_stats(await broker.stats()).queued == 0
     assert len(await broker.find(JobQuery(parent_id=parent.id, state=State.CANCELLED, limit=5_000))) == 2_500
+
+
+async def test_a_part_of_a_run_before_counts_for_nothing(broker):
+    """So many that most are still to be withdrawn when the next run begins."""
+    parent = await split(broker, 1_500)
+    old = sorted(await claim(broker, limit=1_500), key=number_of)
+    await end(broker, old[0], outcome=BROKEN)
+    await broker.retry([parent.id])
+    (fresh,) = await claim(broker, limit=1)
+    assert await broker.spread(parent.id, fresh.token, 0, part_specs(parent, range(2)))
+    assert await broker.settle([finish(fresh, Split(2))]) == [True]
+    assert await end(broker, old[-1]) == [True]
+    assert (await get_one(broker, parent.id)).parts == Parts(2)

@@ -63,10 +63,11 @@ class FamilyMachine(RuleBasedStateMachine):
     def settle(self, claimed: Claim, outcome: Outcome) -> None:
         """Settle, and expect that it counts exactly if the attempt still does."""
         self.holding.remove(claimed)
-        (accepted,) = self.run(self.broker.settle([finish(claimed, outcome, 0.0)]))
+        settled = finish(claimed, outcome, 0.0)
+        (accepted,) = self.run(self.broker.settle([settled]))
         if claimed.spec.part is None:
-            assert accepted == self.families[claimed.spec.id].settled(claimed, outcome)
-        elif accepted and not isinstance(outcome, Released):
+            assert accepted == self.families[claimed.spec.id].settled(claimed, outcome, settled)
+        elif accepted and settled.verdict.state.final:
             assert claimed.spec.parent_id is not None
             family = self.families[claimed.spec.parent_id]
             family.part_ended(claimed.spec.id, claimed.spec.part, well=isinstance(outcome, Succeeded))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from penstock.core import family
 from penstock.core.errors import FailureCode
 from penstock.core.job import Job, JobSpec, Parts, State
-from penstock.core.lifecycle import Claim, Merged, Outcome, Split, Succeeded
+from penstock.core.lifecycle import Claim, Merged, Outcome, Settlement, Split, Succeeded
 
 
 class Family:
@@ -56,7 +56,7 @@ class Family:
         self.ids += [part.id for part in parts[len(self.ids) :]]
         return True
 
-    def settled(self, claimed: Claim, outcome: Outcome) -> bool:
+    def settled(self, claimed: Claim, outcome: Outcome, settled: Settlement) -> bool:
         """Whether this end of a split or a merge step must have been accepted."""
         if self.token != claimed.token:
             return False
@@ -64,13 +64,13 @@ class Family:
         if isinstance(outcome, Succeeded):
             self._succeed(outcome)
         elif self.stopping:
-            self.state = State.CANCELLED
+            self.state = settled.if_cancelled.state
         elif isinstance(outcome, Split | Merged):
             self.known = True
             self.merged = outcome.upto if isinstance(outcome, Merged) else self.merged
             self._advance()
         else:
-            self.state = State.QUEUED
+            self.state = settled.verdict.state
         return True
 
     def _succeed(self, outcome: Succeeded) -> None:
@@ -80,7 +80,7 @@ class Family:
             assert body == [n + 1 if self.ended[n] else None for n in range(self.total)]
 
     def part_ended(self, part_id: str, number: int, *, well: bool) -> None:
-        """A part succeeded or failed for good; of an earlier run, or of an ended job, it counts for nothing."""
+        """A part succeeded or failed for good; not one of an earlier run or of an ended job."""
         if not self.may_begin(part_id):
             return
         self.ended[number] = well
