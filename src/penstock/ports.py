@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from penstock.core.attempt import FromChild, Run
+from penstock.core.attempt import FromChild, Reply, Run
 from penstock.core.drain import Full
 from penstock.core.job import Job, JobProgress, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
@@ -399,6 +399,10 @@ class Child(Protocol):
 
     def cancel(self, token: int) -> None:
         """Tell the running attempt that it was cancelled (cooperative)."""
+        ...
+
+    def reply(self, reply: Reply) -> None:
+        """Answer a request of the running attempt."""
         ...
 
     def recall(self) -> None:

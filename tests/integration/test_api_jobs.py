@@ -16,7 +16,7 @@ LISTED_IN_THE_DESIGN = {
     *("max_attempts", "cached", "joined", "created_at", "started_at", "finished_at", "initiated_by"),
     *("handled_by", "checked_by", "request_id", "parent_id", "after", "waits", "position", "eta_s"),
 }
-ADDED = {"waiters", "cache_key", "due_at", "losses", "crashes", "cancel_requested"}
+ADDED = {"waiters", "cache_key", "due_at", "losses", "crashes", "cancel_requested", "parts", "part"}
 
 
 async def test_submission_is_accepted_and_kept(house):

@@ -21,11 +21,12 @@ from penstock.worker.supervisor import Supervisor
 from support.wait import PATIENCE_S, eventually
 
 HAZARDOUS = str(Path(__file__).with_name("hazardous.py"))
+DIVISIBLE = str(Path(__file__).with_name("divisible.py"))
 MIB = 2**20
 
 
 class Crew:
-    """``async with Crew(tmp_path, slots=1) as crew``: a worker with the tasks of `hazardous`.
+    """``async with Crew(tmp_path, slots=1) as crew``: a worker with the `hazardous` ``tasks``, or others.
 
     Crews of one folder share a broker. What is left of ``policy`` goes into `WorkerPolicy`; the
     durations of `BrokerOptions` and the limits of `SlotPolicy` have arguments of their own.
@@ -41,11 +42,12 @@ class Crew:
         slot: SlotPolicy | None = None,
         options: BrokerOptions | None = None,
         spool: Spool | None = None,
+        tasks: str = HAZARDOUS,
     ) -> None:
         url = f"sqlite:///{folder / 'penstock.db'}?synchronous=normal"
         self.broker = connect(url, options or BrokerOptions(), system_clock)
-        self.desk = Desk(self.broker, load([HAZARDOUS]), "desk")
-        self.executor = ProcessExecutor([HAZARDOUS])
+        self.desk = Desk(self.broker, load([tasks]), "desk")
+        self.executor = ProcessExecutor([tasks])
         self.info = WorkerInfo(id=name, node="n", host="h", pid=1, slots=slots)
         self.policy = WorkerPolicy(
             slots=slots,

@@ -417,6 +417,8 @@ def test_stored_defaults_are_filled_in():
         "chunk": 1_000_000,
         "repeats": 1,
         "macro": None,
+        "target_error": None,
+        "extend": None,
     }
 
 
@@ -434,6 +436,10 @@ def test_stored_defaults_are_filled_in():
                 "expected_credit_loss",
                 "percentiles",
                 "distribution",
+                "simulated",
+                "standard_error",
+                "stopped_early",
+                "manifest",
                 "elapsed_s",
             ],
         ),

@@ -40,6 +40,7 @@ ROLES: dict[tuple[str, str], Role] = {
     ("POST", "/tasks/{name}/jobs"): Role.SUBMIT,
     ("DELETE", "/jobs/{job_id}"): Role.SUBMIT,
     ("POST", "/jobs/{job_id}/retry"): Role.SUBMIT,
+    ("POST", "/jobs/{job_id}/extend"): Role.SUBMIT,
     ("POST", "/dead/retry"): Role.ADMIN,
     ("DELETE", "/dead"): Role.ADMIN,
     ("DELETE", "/cache/{hash}"): Role.ADMIN,

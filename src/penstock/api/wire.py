@@ -11,7 +11,7 @@ from penstock.core.after import due_at, held
 from penstock.core.catalog import AnyTask
 from penstock.core.clock import iso
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.core.job import Job
+from penstock.core.job import Job, Parts
 from penstock.core.past import Attempt
 from penstock.core.sharing import CacheStats
 from penstock.core.submission import TaskView
@@ -95,6 +95,7 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "result": job.result,
         "error": job.error,
         "progress": job.progress,
+        "parts": job.parts and parts_view(job.parts),
         "attempt": job.attempt,
         "max_attempts": spec.limits.max_attempts,
         "losses": job.losses,
@@ -115,9 +116,15 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "parent_id": spec.parent_id,
         "after": spec.after,
         "waits": held(job),
+        "part": spec.part,
         "position": None,
         "eta_s": None,
     }
+
+
+def parts_view(parts: Parts) -> dict[str, Any]:
+    """How far the parts have come, as `PartsView` describes it."""
+    return {"total": parts.total, "done": parts.done, "failed": parts.failed, "merged": parts.merged}
 
 
 def attempt_view(attempt: Attempt) -> dict[str, Any]:

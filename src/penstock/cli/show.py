@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock.core.errors import PenstockError
-from penstock.core.submission import AttemptView, JobView
+from penstock.core.submission import AttemptView, JobView, PartsView
 from penstock.core.text import printable
 
 # Without a terminal nothing is cut off to fit one: the reader is a file or another program.
@@ -126,6 +126,8 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         "progress": job.progress
         and not job.final
         and f"{job.progress.fraction:.0%}  {escape(job.progress.message)}",
+        "parts": job.parts and _parts(job.parts),
+        "part": job.part is not None and f"{job.part} of {job.parent_id}",
         "error": job.error and f"[red]{escape(job.error.code)}: {escape(job.error.message)}[/red]",
         "params": escape(_compact(job.params)),
         "result": None if job.result is None else escape(_compact(job.result)),
@@ -138,6 +140,11 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         console.print(escape(job.error.detail.rstrip()), style="dim", soft_wrap=True)
     if attempts is not None:
         _attempts(attempts)
+
+
+def _parts(parts: PartsView) -> str:
+    failed = f", {parts.failed} failed" if parts.failed else ""
+    return f"{parts.done} of {parts.total} done{failed}, {parts.merged} merged"
 
 
 def _attempts(attempts: Sequence[AttemptView]) -> None:

@@ -76,6 +76,12 @@ def retry(job_id: str, params: Mapping[str, Any] | None = None) -> Call[JobView]
     return Call("POST", _path("jobs", job_id, "retry"), JobView.model_validate, body=body)
 
 
+def extend(job_id: str, params: Mapping[str, Any]) -> Call[JobView]:
+    """Go on with a finished simulation, with these parameters in place of its own."""
+    body = _encode({"params": params})
+    return Call("POST", _path("jobs", job_id, "extend"), JobView.model_validate, body=body)
+
+
 def attempts(job_id: str) -> Call[list[AttemptView]]:
     """A job's attempts that are over."""
     path = _path("jobs", job_id, "attempts")

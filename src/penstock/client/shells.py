@@ -156,8 +156,15 @@ class Client:
         """Queue a failed or cancelled job anew; with ``params``, a new job like it with these parameters."""
         return self.send(messages.retry(job_id, params))
 
+    def extend(self, job_id: str, params: Mapping[str, Any]) -> JobView:
+        """Go on with a finished simulation: a larger job by these parameters, that keeps what was drawn."""
+        return self.send(messages.extend(job_id, params))
+
     def jobs(self, **filters: Any) -> list[JobView]:
-        """Jobs newest first; filters are ``state``, ``task``, ``queue``, ``before``, ``limit``."""
+        """Jobs newest first; filters are ``state``, ``task``, ``queue``, ``before``, ``limit``.
+
+        Parts of jobs are listed with ``parent_id`` (those of one job) or ``parts`` (all).
+        """
         return self.send(messages.find(**filters))
 
     def tasks(self) -> list[TaskView]:
@@ -293,6 +300,10 @@ class AsyncClient:
     async def retry(self, job_id: str, params: Mapping[str, Any] | None = None) -> JobView:
         """See `Client.retry`."""
         return await self.send(messages.retry(job_id, params))
+
+    async def extend(self, job_id: str, params: Mapping[str, Any]) -> JobView:
+        """See `Client.extend`."""
+        return await self.send(messages.extend(job_id, params))
 
     async def jobs(self, **filters: Any) -> list[JobView]:
         """See `Client.jobs`."""

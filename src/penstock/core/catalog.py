@@ -31,6 +31,7 @@ class Catalog(Mapping[str, AnyTask]):
                     f" and {task.function.__module__}"
                 )
                 raise PenstockError(ErrorCode.CONFLICT, message)
+            _check(task)
 
     def __getitem__(self, name: str) -> AnyTask:
         return self._tasks[name]
@@ -48,6 +49,14 @@ class Catalog(Mapping[str, AnyTask]):
             message = f"there is no task {name!r}; known tasks: {', '.join(self) or 'none'}"
             raise PenstockError(ErrorCode.TASK_UNKNOWN, message, {"task": name})
         return found
+
+
+def _check(task: AnyTask) -> None:
+    try:
+        if task.fanout is not None:
+            task.fanout.check()
+    except TypeError as wrong:
+        raise PenstockError(ErrorCode.INVALID_REQUEST, str(wrong)) from wrong
 
 
 def load(modules: Iterable[str]) -> Catalog:

@@ -76,6 +76,8 @@ class JobPage(RecordFilter):
         default=None, max_length=100, description="`next` of the page before, of the live list"
     )
     limit: int = Field(default=50, ge=1, le=1000, description="how many")
+    parent_id: str | None = Field(default=None, max_length=100, description="only parts of this job")
+    parts: bool = Field(default=False, description="parts of jobs too")
     cursor: str | None = Field(
         default=None, max_length=1000, description="`next` of the page before, of history"
     )

@@ -60,6 +60,16 @@ class RetryOptions(BaseModel):
     )
 
 
+class ExtendOptions(BaseModel):
+    """How a finished simulation should be extended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    params: dict[str, Any] = Field(
+        description="what is to be larger; the other parameters are those of the finished job"
+    )
+
+
 class ErrorView(BaseModel):
     """Why a job's last attempt did not succeed."""
 
@@ -73,6 +83,18 @@ class ProgressView(BaseModel):
 
     fraction: float
     message: str
+
+
+class PartsView(BaseModel):
+    """How many parts a job has, and how many of them have succeeded, failed for good, and been merged.
+
+    While the job is being split, more may come.
+    """
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    merged: int = 0
 
 
 class AttemptView(BaseModel):
@@ -96,6 +118,8 @@ class JobView(BaseModel):
     ``cached``: it never ran, as its answer was known. ``joined``, only told to whoever submits: it was there
     before and is shared by ``waiters`` that have not left. ``cache_key`` is what its answer is kept under.
     ``after`` are the jobs that it waits for, ``waits`` tells whether it still does.
+    ``parts`` tells how far a job has come that was split; a part has its number, from 0, in
+    ``part`` and that job's id in ``parent_id``.
     """
 
     id: str
@@ -107,6 +131,7 @@ class JobView(BaseModel):
     result: Any = None
     error: ErrorView | None = None
     progress: ProgressView | None = None
+    parts: PartsView | None = None
     attempt: int
     max_attempts: int
     losses: int = 0
@@ -127,6 +152,7 @@ class JobView(BaseModel):
     parent_id: str | None = None
     after: list[str] = []
     waits: bool = False
+    part: int | None = None
     position: int | None = None
     eta_s: float | None = None
 

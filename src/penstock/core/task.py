@@ -3,19 +3,21 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property, update_wrapper
+from functools import cached_property, partial, update_wrapper
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from penstock.core.composed import composed
 from penstock.core.errors import ErrorCode, PenstockError, field_error
+from penstock.core.fanout import Fanout, Function, in_order
 from penstock.core.fingerprint import canonical, encode_sorted, non_finite
 from penstock.core.job import Limits, Priority
 from penstock.core.plain import LONGEST_SURE, plain_validator
 from penstock.core.progress import DoNotRetry, Progress
+from penstock.core.shape import Shape, refusal
 from penstock.core.sharing import DEFAULT_MS
 from penstock.core.units import milliseconds, size
 
@@ -59,8 +61,9 @@ class Task(Generic[Params, Result]):
         self._data_version = data_version
         self.description = inspect.cleandoc(function.__doc__ or "")
         self.example = MappingProxyType(dict(example or {}))
-        self._shape = _Shape.of(function, name)
+        self._shape = Shape.of(function, name)
         self.params_model = self._shape.model
+        self.fanout: Fanout | None = None
         self._validate_plain = plain_validator(self.params_model)
         self._result = TypeAdapter[Any](self._shape.returns)
 
@@ -107,7 +110,7 @@ class Task(Generic[Params, Result]):
                     return kept
             model = self.params_model.model_validate(params)
         except ValidationError as invalid:
-            raise _refusal(invalid) from None
+            raise refusal(invalid) from None
         kept = canonical(to_jsonable_python(model, by_alias=True, round_trip=True, inf_nan_mode="constants"))
         self._check_kept(params, model, kept)
         return kept
@@ -135,12 +138,76 @@ class Task(Generic[Params, Result]):
         Only a task that `reports` needs a ``progress``. Raises `DoNotRetry` when the parameters no
         longer fit this version's model.
         """
+        return self.write(self._shape.call(self.function, self.read(params), progress))
+
+    def read(self, params: bytes) -> BaseModel:
+        """Stored parameters; raises `DoNotRetry` when they no longer fit."""
         try:
-            model = self._read(params)
+            return self._read(params)
         except ValidationError as invalid:
             message = f"the parameters do not fit this worker's version of {self.name}"
-            raise DoNotRetry(f"{message}: {_refusal(invalid).message}") from None
-        return self._write(self._shape.call(self.function, model, progress))
+            raise DoNotRetry(f"{message}: {refusal(invalid).message}") from None
+
+    def write(self, result: Any) -> bytes:
+        """A result as JSON."""
+        return self._write(result)
+
+    def run_part(self, params: bytes, progress: Progress | None) -> bytes:
+        """Compute one part and return its result as JSON; as `run` does it."""
+        if self.fanout is None:
+            raise DoNotRetry(f"this worker's version of {self.name} is not done in parts")
+        return self.fanout.run_part(self.function, params, progress)
+
+    def in_order(self, *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        """The result of a task that is done in parts, computed here, one part after the other."""
+        bound = inspect.signature(self.function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        progress = bound.arguments.get(self._shape.progress) if self._shape.progress else None
+        params = self._shape.of_call(bound.arguments)
+        result: Result = in_order(self._parted, self.function, params, progress)
+        return result
+
+    # How a task is done in parts, see `core.fanout`. Each takes a function and returns it as it is.
+
+    def split(self, function: Function) -> Function:
+        """Yields the parameters of each part, always the same ones; may take the task's own parameters."""
+        return self._parted.declare("split", function)
+
+    def part(self, function: Function) -> Function:
+        """Computes one part; without it the task's own function does."""
+        return self._parted.declare_part(function)
+
+    @overload
+    def merge(self, function: Function, /) -> Function: ...
+
+    @overload
+    def merge(self, *, block: int = 16, failed: str = "fail") -> Callable[[Function], Function]: ...
+
+    def merge(
+        self, function: Callable[..., Any] | None = None, *, block: int = 16, failed: str = "fail"
+    ) -> Any:
+        """Folds ``block`` parts' ``results``, in order, into ``so_far``, which is None at first.
+
+        ``failed``: ``"fail"``: a part that fails for good fails the job; ``"skip"``: its result is None.
+        """
+        self._parted.fold_by(block, failed)
+
+        declare = partial(self._parted.declare, "merge")
+        return declare if function is None else declare(function)
+
+    def finish(self, function: Function) -> Function:
+        """Makes the result of the last ``partial`` result; without it that is the result."""
+        return self._parted.declare("finish", function)
+
+    def estimate(self, function: Function) -> Function:
+        """Says of a ``partial`` result what it tells already: a text, or a text and whether that will do."""
+        return self._parted.declare("estimate", function)
+
+    @property
+    def _parted(self) -> Fanout:
+        if self.fanout is None:
+            self.fanout = Fanout(self.name, self._shape)
+        return self.fanout
 
     # A tiny task costs less than looking these two up, so that is done once: not when the task is
     # declared, for its models may name types that are defined further down.
@@ -263,53 +330,3 @@ def _cache_ms(cache: str | float | bool | None) -> int:
     if kept < 1:
         raise ValueError(f"cache must be longer than nothing, not {cache!r}; leave it out to keep no answers")
     return kept
-
-
-class _Shape:
-    """How a function wants to be called, read once from its signature."""
-
-    def __init__(self, model: type[BaseModel], returns: Any, whole: str | None, progress: str | None) -> None:
-        self.model = model
-        self.returns = returns
-        self.progress = progress
-        self._whole = whole
-
-    @classmethod
-    def of(cls, function: Callable[..., Any], name: str) -> "_Shape":
-        signature = inspect.signature(function, eval_str=True)
-        progress = None
-        fields: dict[str, Any] = {}
-        for parameter in signature.parameters.values():
-            if parameter.annotation is parameter.empty:
-                raise TypeError(f"task {name}: parameter {parameter.name!r} needs a type annotation")
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-                raise TypeError(f"task {name}: parameter {parameter.name!r} must be a named parameter")
-            if parameter.annotation is Progress:
-                progress = parameter.name
-            else:
-                default = ... if parameter.default is parameter.empty else parameter.default
-                fields[parameter.name] = (parameter.annotation, default)
-        if signature.return_annotation is signature.empty:
-            raise TypeError(f"task {name}: the result needs a type annotation (-> type)")
-        if len(fields) == 1:
-            ((only, (annotation, default)),) = fields.items()
-            if default is ... and inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-                return cls(annotation, signature.return_annotation, only, progress)
-        title = "".join(word.capitalize() for word in name.split("_"))
-        model = create_model(f"{title}Params", __config__=ConfigDict(extra="forbid"), **fields)
-        return cls(model, signature.return_annotation, None, progress)
-
-    def call(self, function: Callable[..., Any], model: BaseModel, progress: Progress | None) -> Any:
-        # The fields of a model made from a signature are the arguments, under the same names.
-        arguments = vars(model) if self._whole is None else {self._whole: model}
-        if self.progress is None:
-            return function(**arguments)
-        return function(**arguments, **{self.progress: progress})
-
-
-def _refusal(invalid: ValidationError) -> PenstockError:
-    return field_error([(_path("params", error["loc"]), error["msg"]) for error in invalid.errors()])
-
-
-def _path(root: str, loc: tuple[int | str, ...]) -> str:
-    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)

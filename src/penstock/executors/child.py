@@ -4,7 +4,6 @@ A second thread reads the line to the supervisor, so that a cancel or a recall i
 attempt runs. Forked by the zygote; may be killed at any instant.
 """
 
-import io
 import logging
 import os
 import queue
@@ -16,23 +15,30 @@ import time
 import traceback
 from collections import deque
 from types import FrameType
-from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
 from penstock.core.attempt import (
+    Answer,
     Batch,
     CancelRun,
     Done,
     Fault,
     FromChild,
     Line,
+    MergeDone,
+    MergeStep,
     Note,
     Ready,
     Recall,
     Recalled,
+    Reply,
+    Request,
     Run,
+    SplitDone,
+    ToChild,
 )
 from penstock.core.catalog import AnyTask, Catalog
 from penstock.core.errors import FailureCode, PenstockError
@@ -40,19 +46,21 @@ from penstock.core.job import JobProgress
 from penstock.core.progress import DoNotRetry, JobCancelled, Progress, SoftTimeout
 from penstock.core.text import described, encodable
 from penstock.core.units import readable_duration, readable_size
+from penstock.executors import steps
 from penstock.executors.answers import KeptAnswers
+from penstock.executors.exchange import LineExchange, Replies
 from penstock.executors.frames import Frames, encode, frame
+from penstock.executors.speech import MAX_LINE, Lines, Logged
 from penstock.executors.system import ignore_interrupts, name_process, prefer_as_victim
 
 PROGRESS_INTERVAL_S = 0.1
 MAX_DETAIL = 16_000
-MAX_LINE = 4_000
 MAX_RESULT = 64 * 2**20
 
 TINY_NS = 1_000_000
 """Answers to attempts shorter than this may wait, for as long, until they are sent with others."""
 
-_decoder = msgspec.msgpack.Decoder(Batch | CancelRun | Recall)
+_decoder = msgspec.msgpack.Decoder(ToChild)
 
 
 def main(line: socket.socket, kept: KeptAnswers, catalog: Catalog) -> None:
@@ -79,6 +87,7 @@ class Runner:
         self._arrivals: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._sending = threading.Lock()
         self._sent_at = 0
+        self._replies: Replies = queue.SimpleQueue()
         self._tiny: set[str] = set()
         self._current: Run | None = None
         self._cancelled: set[int] = set()
@@ -93,9 +102,9 @@ class Runner:
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGALRM, self._on_alarm)
         signal.signal(signal.SIGPROF, self._on_cpu_spent)
-        sys.stdout = _Lines(self._say, "stdout")
-        sys.stderr = _Lines(self._say, "stderr")
-        logging.basicConfig(level=logging.INFO, handlers=[_Logged(self._say)], force=True)
+        sys.stdout = Lines(self._say, "stdout")
+        sys.stderr = Lines(self._say, "stderr")
+        logging.basicConfig(level=logging.INFO, handlers=[Logged(self._say)], force=True)
         threading.Thread(target=self._listen, name="penstock-line", daemon=True).start()
         self._send(Ready(os.getpid()))
         while (run := self._next()) is not None:
@@ -112,7 +121,7 @@ class Runner:
                     return None
 
     def _listen(self) -> None:
-        frames: Frames[Batch | CancelRun | Recall] = Frames(_decoder)
+        frames: Frames[ToChild] = Frames(_decoder)
         while data := self._hear():
             for message in frames.feed(data):
                 match message:
@@ -121,11 +130,14 @@ class Runner:
                         self._arrivals.put(True)
                     case CancelRun(token=token):
                         self._cancelled.add(token)
+                    case Reply():
+                        self._replies.put(message)
                     case Recall():
                         self._give_back()
         # The supervisor closes its sending side to retire this slot. If it died instead, nobody
         # reads answers any more, and the first one sent will end the process.
         self._arrivals.put(False)
+        self._replies.put(None)
 
     def _hear(self) -> bytes:
         try:
@@ -152,7 +164,7 @@ class Runner:
         except OSError:
             os._exit(1)
 
-    def _answer(self, run: Run, answer: Done | Fault) -> None:
+    def _answer(self, run: Run, answer: Answer) -> None:
         """Send it, or keep it for a moment if a whole row of tiny attempts can be answered together."""
         # What an attempt said must arrive before its answer, so the answer takes the same way.
         if self._spoke or not self._kept.keep(encode(answer)):
@@ -182,15 +194,17 @@ class Runner:
             self._write(kept)
             self._kept.clear()
 
-    def _attempt(self, run: Run) -> Done | Fault:
+    def _attempt(self, run: Run) -> Answer:
         """One attempt from its parameters to its answer; whatever the task raises ends here."""
         self._current = run
         self._postponed = None
         self._spoke, self._noted_at = False, 0.0
         began = time.perf_counter_ns()
         try:
-            result = self._run(run)
-            return Done(run.token, result, self._elapsed_us(run, began))
+            answer = self._run(run)
+            if isinstance(answer, bytes):
+                return Done(run.token, answer, self._elapsed_us(run, began))
+            return replace(answer, elapsed_us=self._elapsed_us(run, began))
         except BaseException as raised:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the task's too
             return _fault(run, raised, self._elapsed_us(run, began))
         finally:
@@ -203,7 +217,7 @@ class Runner:
             sys.stderr.flush()
             self._current = None
 
-    def _run(self, run: Run) -> bytes:
+    def _run(self, run: Run) -> bytes | SplitDone | MergeDone:
         try:
             task = self._catalog.find(run.task)
         except PenstockError as unknown:
@@ -214,7 +228,7 @@ class Runner:
         with threadpool_limits(run.threads):
             return self._interruptibly(run, task)
 
-    def _interruptibly(self, run: Run, task: AnyTask) -> bytes:
+    def _interruptibly(self, run: Run, task: AnyTask) -> bytes | SplitDone | MergeDone:
         """Only in here may a signal raise, and only one; an answer being made or sent is left alone."""
         try:
             self._interruptible = True
@@ -224,9 +238,28 @@ class Runner:
                 signal.setitimer(signal.ITIMER_PROF, run.cpu_ms / 1000)
             if run.token in self._cancelled:
                 raise JobCancelled
-            return _bounded(task.run(run.params, self._progress(run) if task.reports else None))
+            if run.part or run.step is not None:
+                return _bounded_answer(self._of_many(run, task))
+            return _bounded(self._whole(run, task))
         finally:
             self._interruptible = False
+
+    def _whole(self, run: Run, task: AnyTask) -> bytes:
+        return task.run(run.params, self._progress(run) if task.reports else None)
+
+    def _of_many(self, run: Run, task: AnyTask) -> bytes | SplitDone | MergeDone:
+        """An attempt at a job that has parts, or is one."""
+        if run.part:
+            return task.run_part(run.params, self._progress(run))
+        exchange = LineExchange(run.token, lambda request: self._request(run, request), self._replies)
+        if isinstance(run.step, MergeStep):
+            return steps.merge(task, run, run.step, exchange, self._note)
+        return steps.split(task, run, exchange, lambda: self._whole(run, task))
+
+    def _request(self, run: Run, request: Request) -> None:
+        if run.token in self._cancelled:
+            raise JobCancelled
+        self._report(request)
 
     def _progress(self, run: Run) -> Progress:
         return Progress(
@@ -262,7 +295,7 @@ class Runner:
             self._interruptible = False  # even if it falls on the way in or out of `_interruptibly`
             raise reason
 
-    def _report(self, message: Note | Line) -> None:
+    def _report(self, message: Note | Line | Request) -> None:
         self._spoke = True
         if threading.get_ident() != self._main:  # a thread of the task's own: no signal is handled there
             self._send(message)
@@ -285,6 +318,13 @@ class Runner:
     def _say(self, stream: str, text: str) -> None:
         if self._current is not None:
             self._report(Line(self._current.token, stream, encodable(text[:MAX_LINE])))
+
+
+def _bounded_answer(answer: bytes | SplitDone | MergeDone) -> bytes | SplitDone | MergeDone:
+    if isinstance(answer, SplitDone):
+        return answer
+    _bounded(answer if isinstance(answer, bytes) else answer.partial)
+    return answer
 
 
 def _bounded(result: bytes) -> bytes:
@@ -329,40 +369,3 @@ def _traceback(raised: BaseException) -> str:
         frames = frames.tb_next
     text = encodable("".join(traceback.format_exception(type(raised), raised, frames)))
     return text if len(text) <= MAX_DETAIL else "…" + text[-MAX_DETAIL:]
-
-
-class _Lines(io.TextIOBase):
-    """Printed text as lines for the supervisor."""
-
-    def __init__(self, say: Any, stream: str) -> None:
-        self._say = say
-        self._stream = stream
-        self._rest = ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._say(self._stream, line)
-        if len(self._rest) > MAX_LINE:
-            self.flush()
-        return len(text)
-
-    def flush(self) -> None:
-        if self._rest:
-            self._say(self._stream, self._rest)
-            self._rest = ""
-
-
-class _Logged(logging.Handler):
-    """Logging records as lines for the supervisor."""
-
-    def __init__(self, say: Any) -> None:
-        super().__init__()
-        self._say = say
-
-    def emit(self, record: logging.LogRecord) -> None:
-        for line in self.format(record).splitlines():
-            self._say(record.levelname.lower(), line)

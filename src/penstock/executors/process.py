@@ -14,7 +14,7 @@ from typing import cast
 import msgspec
 import psutil
 
-from penstock.core.attempt import Batch, CancelRun, Done, Fault, FromChild, Recall, Run
+from penstock.core.attempt import Answer, Batch, CancelRun, FromChild, Recall, Reply, Run, ToChild
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.executors.answers import KeptAnswers, shared_memory
 from penstock.executors.frames import Frames, frame
@@ -219,7 +219,7 @@ class ProcessChild(asyncio.Protocol):
         """Part of `asyncio.Protocol`."""
         for messages in self._frames.feed(data):
             # Answers come in frames of their own.
-            self._tell(self._arrive(messages) if isinstance(messages[0], Done | Fault) else messages)
+            self._tell(self._arrive(messages) if isinstance(messages[0], Answer) else messages)
         self._heard = True
         if self._looking is None:
             self._look_later()
@@ -281,6 +281,10 @@ class ProcessChild(asyncio.Protocol):
         """See `Child.cancel`."""
         self._write(CancelRun(token))
 
+    def reply(self, reply: Reply) -> None:
+        """See `Child.reply`."""
+        self._write(reply)
+
     def recall(self) -> None:
         """See `Child.recall`."""
         self._write(Recall())
@@ -318,7 +322,7 @@ class ProcessChild(asyncio.Protocol):
             return 0.0
         return 1000 * sum(times[:4])  # what comes after them is waiting
 
-    def _write(self, message: Batch | CancelRun | Recall) -> None:
+    def _write(self, message: ToChild) -> None:
         if self._line is not None and not self._line.is_closing():
             self._line.write(frame(message))
 

@@ -22,6 +22,7 @@ from penstock.core.submission import Submission
 from penstock.ports import DEPTHS, Admission, Broker, Event, JobQuery, Receipt, Stats
 from penstock.service.asker import client_of, kept_apart
 from penstock.service.dead import DeadLetters
+from penstock.service.extension import EXTEND, manifest_of
 from penstock.service.later import delay_ms, unknown_ahead
 from penstock.service.schedules import Schedules
 from penstock.service.waits import wait_any
@@ -138,6 +139,8 @@ class Desk:
             refresh=submission.cache == "refresh",
             after=tuple(submission.after or ()),
             after_failure=submission.after_failure or AfterFailure.CANCEL,
+            merge_block=task.fanout.block if task.fanout else 0,
+            skip_failed_parts=task.fanout is not None and task.fanout.skip_failed,
         )
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
@@ -199,15 +202,37 @@ class Desk:
         Its limits are those of the task as it is now. Raises as `submit` and `retry` do.
         """
         old = (await self._retryable(job_id)).spec
+        return await self._like(old, dict(params), request_id, by)
+
+    async def extend(
+        self, job_id: str, params: Mapping[str, Any], request_id: str | None = None, by: Key | None = None
+    ) -> Job:
+        """A new job like a finished simulation, but larger; what was drawn before is not drawn again.
+
+        Its parameters are the old one's with these in place, and ``extend`` is the manifest in the old one's
+        result. Raises JOB_NOT_FOUND, CONFLICT if there is nothing to extend, and as `submit` does.
+        """
+        old = await self._get(job_id)
+        manifest = manifest_of(old)
+        if manifest is None or EXTEND not in self.catalog.find(old.spec.task).params_model.model_fields:
+            message = f"job {job_id} cannot be extended; only a finished simulation with a manifest can"
+            raise PenstockError(ErrorCode.CONFLICT, message, {"state": old.state})
+        larger = msgspec.json.decode(old.spec.params) | dict(params) | {EXTEND: manifest}
+        return await self._like(old.spec, larger, request_id, by)
+
+    async def _like(
+        self, old: JobSpec, params: dict[str, Any], request_id: str | None, by: Key | None
+    ) -> Job:
+        """A new job like an old one, with other parameters."""
         again = Submission(
             task=old.task,
-            params=dict(params),
+            params=params,
             queue=old.queue,
             priority=old.priority,
             client=old.client,
             cache="refresh",  # another job's answer would have another parent
         )
-        spec = replace(self._spec(again, request_id, new_id(), by), parent_id=job_id)
+        spec = replace(self._spec(again, request_id, new_id(), by), parent_id=old.id)
         return _found(spec.id, (await self._submit(spec)).job)
 
     async def _retryable(self, job_id: str) -> Job:

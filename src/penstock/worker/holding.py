@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from penstock.core.attempt import Run
+from penstock.core.attempt import MergeStep, Run, SplitStep
 from penstock.core.job import JobProgress
 from penstock.core.lifecycle import Claim
 from penstock.ports import Held
@@ -18,15 +18,18 @@ Otherwise a task that prints in a loop would fill the disk with its events.
 class Holding:
     """Mutable notes about one attempt.
 
+    ``kind`` tells what takes about the same time (a part of a job takes another than the job itself),
     ``since`` is when it came to where it is, ``worth_ms`` what it is expected to take, ``unwanted``
     is set when its token no longer holds.
     """
 
-    __slots__ = ("_log", "_progress", "cancelled", "claim", "since", "token", "unwanted", "worth_ms")
+    __slots__ = ("_log", "_progress", "cancelled", "claim", "kind", "since", "token", "unwanted", "worth_ms")
 
     def __init__(self, claim: Claim, claimed_at: float) -> None:
         self.claim = claim
         self.token = claim.token
+        spec = claim.spec
+        self.kind = spec.task if spec.part is None else f"{spec.task} part"
         self.since = claimed_at
         self.worth_ms = 0.0
         self.unwanted = False
@@ -47,6 +50,8 @@ class Holding:
             limits.timeout_ms,
             limits.threads,
             limits.cpu_ms,
+            spec.part is not None,
+            _step(claim) if spec.merge_block else None,
         )
 
     def note(self, progress: JobProgress) -> None:
@@ -79,6 +84,15 @@ class Holding:
             self._progress = None
         if self._log is not None:
             self._log.told()
+
+
+def _step(claim: Claim) -> SplitStep | MergeStep:
+    """What is to be done with a job that is done in parts."""
+    parts = claim.parts
+    if parts is None or not parts.known:
+        return SplitStep()
+    partial = None if claim.partial is None else bytes(claim.partial)
+    return MergeStep(partial, parts.merged, claim.ready, parts.total, claim.spec.merge_block)
 
 
 class _Log:

@@ -11,8 +11,10 @@ from penstock.core.lifecycle import (
     Failed,
     HandedBack,
     Lost,
+    Merged,
     Outcome,
     Released,
+    Split,
     Succeeded,
     Verdict,
 )
@@ -26,6 +28,8 @@ _NAMES = {
     Released: "job released",
     Lost: "job lost",
     HandedBack: "job handed back, its task is unknown here",
+    Split: "job split into parts",
+    Merged: "parts merged",
 }
 
 

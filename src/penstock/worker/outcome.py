@@ -4,18 +4,22 @@ import signal
 
 import msgspec
 
-from penstock.core.attempt import Done, Fault
+from penstock.core.attempt import Answer, Done, MergeDone, SplitDone
 from penstock.core.errors import FailureCode
 from penstock.core.job import JobError
-from penstock.core.lifecycle import Cancelled, Failed, HandedBack, Lost, Outcome, Succeeded
+from penstock.core.lifecycle import Cancelled, Failed, HandedBack, Lost, Merged, Outcome, Split, Succeeded
 from penstock.core.units import readable_size
 from penstock.ports import Exit
 
 
-def said(answer: Done | Fault) -> Outcome:
+def said(answer: Answer) -> Outcome:
     """The outcome a child reported."""
     if isinstance(answer, Done):
         return Succeeded(msgspec.Raw(answer.result))
+    if isinstance(answer, SplitDone):
+        return Split(answer.total)
+    if isinstance(answer, MergeDone):
+        return Merged(msgspec.Raw(answer.partial), answer.upto, answer.progress)
     if answer.code == FailureCode.CANCELLED:
         return Cancelled()
     error = JobError(answer.code, answer.message, answer.detail)

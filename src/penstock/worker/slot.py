@@ -9,7 +9,22 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
-from penstock.core.attempt import Done, Fault, FromChild, Line, Note, Ready, Recalled
+from penstock.core.attempt import (
+    Answer,
+    Done,
+    Fault,
+    FromChild,
+    Line,
+    MergeDone,
+    Note,
+    PartsPage,
+    Ready,
+    Recalled,
+    Reply,
+    Request,
+    ResultsWanted,
+    SplitDone,
+)
 from penstock.core.errors import ErrorCode, FailureCode, PenstockError
 from penstock.core.job import JobProgress
 from penstock.core.lifecycle import Cancelled, Outcome, Released
@@ -45,6 +60,9 @@ class Reports(Protocol):
 
     def logged(self, holding: Holding, stream: str, text: str) -> None:
         """The attempt printed or logged a line."""
+
+    def asked(self, slot: "Slot", holding: Holding, request: Request) -> None:
+        """The attempt wants something of the broker; `Slot.reply` gives it."""
 
     def child_ended(self, slot: "Slot", *, idle: bool) -> None:
         """The slot's child is gone, ``idle`` if it had nothing to do; `Slot.start` gives it another."""
@@ -144,7 +162,7 @@ class Slot:
         """Accept an attempt; `ship` sends all that were taken."""
         if not self._given:
             self._begin_head()
-        holding.worth_ms = self._pace.expected_ms(holding.claim.spec.task)
+        holding.worth_ms = self._pace.expected_ms(holding.kind)
         self.load_ms += holding.worth_ms
         self._given[holding.token] = holding
         self._unsent.append(holding)
@@ -168,6 +186,11 @@ class Slot:
             later(ASK_S, self._terminate, token),
             later(ASK_S + TERMINATE_S, self._end, token, Cancelled()),
         ]
+
+    def reply(self, reply: Reply) -> None:
+        """Give the running attempt what it asked for, if it still runs."""
+        if self._child is not None and reply.token in self._given:
+            self._child.reply(reply)
 
     def recall(self) -> None:
         """Ask for everything that was not begun."""
@@ -261,8 +284,11 @@ class Slot:
 
     def _heard(self, message: FromChild) -> None:
         match message:
-            case Done(token=token) | Fault(token=token):
-                self._answered(token, message)
+            case Done() | Fault() | SplitDone() | MergeDone():
+                self._answered(message.token, message)
+            case PartsPage() | ResultsWanted():
+                if message.token in self._given:
+                    self._reports.asked(self, self._given[message.token], message)
             case Note(token=token, progress=progress):
                 if token in self._given:
                     self._reports.noted(self._given[token], progress)
@@ -280,13 +306,13 @@ class Slot:
         self.load_ms = sum(holding.worth_ms for holding in self._given.values())
         return back
 
-    def _answered(self, token: int, answer: Done | Fault) -> None:
+    def _answered(self, token: int, answer: Answer) -> None:
         holding = self._given.pop(token, None)
         if holding is None:
             return
         elapsed_ms = answer.elapsed_us / 1000
         self.load_ms = self.load_ms - holding.worth_ms if self._given else 0.0
-        self._pace.learn(holding.claim.spec.task, elapsed_ms)
+        self._pace.learn(holding.kind, elapsed_ms)
         self._used += min(1.0, elapsed_ms / TINY_MS)
         self._begin_head()
         self._drop_timers(token)

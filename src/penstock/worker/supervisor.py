@@ -17,13 +17,16 @@ from typing import TypeVar
 import structlog
 from msgspec.structs import replace
 
-from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.attempt import Request
+from penstock.core.errors import PenstockError
 from penstock.core.job import JobProgress, WorkerInfo
 from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, settlement
 from penstock.ports import Broker, Executor, Orders, Spool
+from penstock.worker.errands import Errands
 from penstock.worker.holding import Holding
 from penstock.worker.journal import Journal
 from penstock.worker.pace import Pace
+from penstock.worker.persist import called_off, persist
 from penstock.worker.policy import WorkerPolicy
 from penstock.worker.safe import Safe
 from penstock.worker.slot import Slot
@@ -33,7 +36,6 @@ REPORT_S = 0.25
 
 PATROL_S = 0.05
 CLAIM_WAIT_S = 30.0
-RETRY_CAP_S = 5.0
 RESTART_S = 0.5
 SETTLE_S = 10.0
 
@@ -80,6 +82,7 @@ class Supervisor:
         self._speaking = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._errands = Errands(broker, self._persist)
         self._restarts: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
@@ -104,6 +107,7 @@ class Supervisor:
                 claiming.cancel()
                 await asyncio.wait({claiming})  # what it was just given is released below
                 await self._drain()
+                self._errands.stop()
                 for loop in others:
                     loop.cancel()
         finally:
@@ -139,7 +143,7 @@ class Supervisor:
     # The four loops
 
     async def _claiming(self) -> None:
-        while not _called_off():
+        while not called_off():
             self._room.clear()
             wanted = self._appetite()
             if wanted <= 0:
@@ -152,7 +156,7 @@ class Supervisor:
         return await self._broker.claim(self._info.id, self._policy.queues, wanted, CLAIM_WAIT_S)
 
     async def _renewing(self) -> None:
-        while not _called_off():
+        while not called_off():
             await self._pause()
             self._said.clear()
             await self._persist(self._renew)
@@ -167,7 +171,7 @@ class Supervisor:
         await asyncio.sleep(max(0.0, began + min(REPORT_S, self._policy.renew_s) - loop.time()))
 
     async def _settling(self) -> None:
-        while not _called_off():
+        while not called_off():
             await self._mail.wait()
             self._mail.clear()
             with self._safe.watching():
@@ -219,7 +223,7 @@ class Supervisor:
         ready = [slot for slot in self._slots if slot.ready]
         while self._local and ready:
             slot = min(ready, key=_load)
-            if not slot.fits(self._local[0].claim.spec.task):
+            if not slot.fits(self._local[0].kind):
                 break
             slot.take(self._local.popleft())
         for slot in ready:
@@ -314,6 +318,10 @@ class Supervisor:
         holding.add_line(text)
         self._said.set()
 
+    def asked(self, slot: Slot, holding: Holding, request: Request) -> None:
+        """Ask the broker."""
+        self._errands.run(slot.reply, holding.claim.spec, request)
+
     def child_ended(self, slot: Slot, *, idle: bool) -> None:
         """Give the slot another child, not in haste if this one died of nothing."""
         if not self._stopping.is_set():
@@ -368,25 +376,7 @@ class Supervisor:
 
     async def _persist(self, action: Callable[[], Awaitable[Answer]]) -> Answer:
         """Repeat while the broker is away, with growing, jittered pauses."""
-        pause_s = 0.1
-        while True:
-            try:
-                return await action()
-            except PenstockError as failed:
-                if failed.code is not ErrorCode.BROKER_UNAVAILABLE:
-                    raise
-                self._on_outage()
-                if _called_off():  # the verb had begun and took the cancel for itself: it is not repeated
-                    raise asyncio.CancelledError from failed
-                self._log.warning("broker unavailable, trying again", error=failed.message)
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
-                pause_s = min(RETRY_CAP_S, pause_s * 2)
+        return await persist(action, self._on_outage, self._log)
 
 
 _load = attrgetter("load_ms")
-
-
-def _called_off() -> bool:
-    """Whether this task was cancelled; a broker's verb that has begun answers all the same."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from support.faults import fanin
 from support.faults.ledger import Ledger
 from support.faults.plan import Plan, draw
 from support.faults.run import suffer
@@ -19,6 +20,8 @@ STORES = ("sqlite", "redis", "valkey")
 def main() -> int:
     """The exit code: 1 if any promise was broken."""
     asked = _arguments()
+    if asked.fan_in:
+        return _fan_in(asked)
     total = Ledger()
     for number in range(asked.rounds):
         store = asked.store or STORES[number % len(STORES)]
@@ -55,6 +58,22 @@ def _suffered(plan: Plan, folder: Path, disk: Path | None) -> Ledger:
         return Ledger(runs=1, attempted=len(plan.works), anomalies=[f"the round broke off: {broken!r}"])
 
 
+def _fan_in(asked: argparse.Namespace) -> int:
+    """``--rounds`` deaths at the steps of splitting jobs and merging their parts, by every kind of store."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-fanin-"))
+    broken = 0
+    for store in [asked.store] if asked.store else STORES[:2]:
+        account = asyncio.run(fanin.many(store, asked.seed, asked.rounds, folder, asked.lanes))
+        print(f"{store}: {account.runs} jobs, {account.hit.total()} workers died: {dict(account.hit)}")
+        print("\n".join(account.anomalies) or "every job ended once, with the right total", flush=True)
+        broken += len(account.anomalies)
+    if broken:
+        print(f"logs: {folder}")
+    else:
+        shutil.rmtree(folder)
+    return 1 if broken else 0
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of the first round; each next one has the next")
@@ -62,6 +81,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--store", choices=STORES, help="one kind of broker only; by default they take turns")
     parser.add_argument("--jobs", type=int, default=1_000, help="jobs per round")
     parser.add_argument("--faults", type=int, default=12, help="faults of processes per round")
+    parser.add_argument("--fan-in", action="store_true", help="kill workers at the steps of jobs in parts")
+    parser.add_argument("--lanes", type=int, default=2, help="deployments side by side, with --fan-in")
     parser.add_argument("--json", type=Path, help="file for the summed ledger")
     return parser.parse_args()
 

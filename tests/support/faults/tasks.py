@@ -6,6 +6,7 @@ That is a witness of what was executed which no broker can doctor.
 
 import os
 import time
+from collections.abc import Iterator
 
 from penstock import Progress, task
 
@@ -43,3 +44,30 @@ def talking(n: int, steps: int, progress: Progress) -> int:
 def failing(n: int) -> int:
     _witness(n)
     raise ValueError(f"as asked: {n}")
+
+
+@task(retries=20, backoff="10ms")
+def spread(n: int, count: int) -> list[int]:
+    """Adds up the numbers below ``count``; the parts sign as 1 000 000 · n and their own number."""
+    return spread.in_order(n, count)
+
+
+@spread.split
+def _(n: int, count: int) -> Iterator[dict[str, int]]:
+    return ({"n": n, "number": number} for number in range(count))
+
+
+@spread.part
+def _(n: int, number: int) -> int:
+    _witness(1_000_000 * n + number)
+    time.sleep(0.002)
+    return number
+
+
+@spread.merge(block=3)
+def _(so_far: list[int] | None, results: list[int]) -> list[int]:
+    """Their sum, how many were added, and a sum that shows what came twice or not in its turn."""
+    total, added, turns = so_far or (0, 0, 0)
+    for result in results:
+        total, added, turns = total + result, added + 1, turns + (added + 1) * result
+    return [total, added, turns]

@@ -21,7 +21,7 @@ from penstock.api.routing import make_router
 from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, receipt_view
 from penstock.core.errors import PenstockError, field_error
 from penstock.core.record_query import JobPage, RecordView
-from penstock.core.submission import AttemptView, JobView, RetryOptions, Submission
+from penstock.core.submission import AttemptView, ExtendOptions, JobView, RetryOptions, Submission
 from penstock.ports import Admission, JobQuery, Receipt
 
 MAX_WAIT_S = 60.0
@@ -119,6 +119,8 @@ def router(office: Office) -> APIRouter:
             client=client,
             before=page.before,
             limit=page.limit,
+            parent_id=page.parent_id,
+            parts=page.parts,
         )
         jobs = await desk.find(query)
         more = jobs[-1].id if len(jobs) == page.limit else None
@@ -145,6 +147,14 @@ def router(office: Office) -> APIRouter:
         """The job's attempts that are over, oldest first, the last 20 of them."""
         return answer({"attempts": list(map(attempt_view, await desk.attempts(job_id)))})
 
+    _again(routes, office)
+    return routes
+
+
+def _again(routes: APIRouter, office: Office) -> None:
+    """The routes that make more of a job that has ended."""
+    desk, node = office.desk, office.node
+
     @routes.post("/jobs/{job_id}/retry", status_code=202, response_model=JobView)
     async def retry(
         request: Request, job_id: JobId, options: Annotated[RetryOptions | None, Body()] = None
@@ -159,7 +169,14 @@ def router(office: Office) -> APIRouter:
             job = await desk.retry_with(job_id, options.params, request_id(request), key_of(request))
         return answer(job_view(job, node), 202, {"Location": f"/jobs/{job.id}"})
 
-    return routes
+    @routes.post("/jobs/{job_id}/extend", status_code=202, response_model=JobView)
+    async def extend(request: Request, job_id: JobId, options: Annotated[ExtendOptions, Body()]) -> Response:
+        """Go on with a finished simulation: a new job with larger parameters that keeps what was drawn.
+
+        Its result is that of a new simulation with these parameters.
+        """
+        job = await desk.extend(job_id, options.params, request_id(request), key_of(request))
+        return answer(job_view(job, node), 202, {"Location": f"/jobs/{job.id}"})
 
 
 async def accept(

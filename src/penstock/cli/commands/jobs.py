@@ -23,13 +23,16 @@ def command() -> typer.Typer:
         queue: Annotated[str | None, typer.Option(help="Only jobs of this queue.")] = None,
         before: Annotated[str | None, typer.Option(help="Only jobs older than this id.")] = None,
         limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+        parts_of: Annotated[str | None, typer.Option(help="Only parts of the job with this id.")] = None,
         url: Url = None,
         as_json: Json = False,
     ) -> None:
         """List jobs, newest first."""
 
         async def action(client: AsyncClient) -> None:
-            found = await client.jobs(state=state, task=task, queue=queue, before=before, limit=limit)
+            found = await client.jobs(
+                state=state, task=task, queue=queue, before=before, limit=limit, parent_id=parts_of
+            )
             if as_json:
                 show.as_json([show.job_json(job) for job in found])
             else:

@@ -1,0 +1,78 @@
+"""How a function wants to be called: the model of its parameters, read once from its signature."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from penstock.core.errors import PenstockError, field_error
+from penstock.core.progress import Progress
+
+
+class Shape:
+    """``model`` holds the parameters, ``returns`` annotates the result, ``progress`` names an argument."""
+
+    def __init__(self, model: type[BaseModel], returns: Any, whole: str | None, progress: str | None) -> None:
+        self.model = model
+        self.returns = returns
+        self.progress = progress
+        self._whole = whole
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], name: str) -> "Shape":
+        """Raises TypeError for a signature that JSON cannot fill."""
+        signature = inspect.signature(function, eval_str=True)
+        progress = None
+        fields: dict[str, Any] = {}
+        for parameter in signature.parameters.values():
+            if parameter.annotation is parameter.empty:
+                raise TypeError(f"task {name}: parameter {parameter.name!r} needs a type annotation")
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise TypeError(f"task {name}: parameter {parameter.name!r} must be a named parameter")
+            if parameter.annotation is Progress:
+                progress = parameter.name
+            else:
+                default = ... if parameter.default is parameter.empty else parameter.default
+                fields[parameter.name] = (parameter.annotation, default)
+        if signature.return_annotation is signature.empty:
+            raise TypeError(f"task {name}: the result needs a type annotation (-> type)")
+        if len(fields) == 1:
+            ((only, (annotation, default)),) = fields.items()
+            if default is ... and inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+                return cls(annotation, signature.return_annotation, only, progress)
+        title = "".join(word.capitalize() for word in name.split("_"))
+        model = create_model(f"{title}Params", __config__=ConfigDict(extra="forbid"), **fields)
+        return cls(model, signature.return_annotation, None, progress)
+
+    def names(self) -> frozenset[str]:
+        """Those of the arguments that come from the parameters."""
+        return frozenset(self.model.model_fields if self._whole is None else (self._whole,))
+
+    def arguments(self, model: BaseModel) -> Mapping[str, Any]:
+        """The arguments that these parameters are."""
+        # The fields of a model made from a signature are the arguments, under the same names.
+        return vars(model) if self._whole is None else {self._whole: model}
+
+    def of_call(self, arguments: Mapping[str, Any]) -> BaseModel:
+        """The parameters in the arguments of a call; they are taken as they are."""
+        if self._whole is not None:
+            whole: BaseModel = arguments[self._whole]
+            return whole
+        return self.model.model_construct(**{name: arguments[name] for name in self.names()})
+
+    def call(self, function: Callable[..., Any], model: BaseModel, progress: Progress | None) -> Any:
+        """Call a function of this shape."""
+        arguments = self.arguments(model)
+        if self.progress is None:
+            return function(**arguments)
+        return function(**arguments, **{self.progress: progress})
+
+
+def refusal(invalid: ValidationError) -> PenstockError:
+    """A VALIDATION_ERROR that names each field, as ``params.field``."""
+    return field_error([(_path("params", error["loc"]), error["msg"]) for error in invalid.errors()])
+
+
+def _path(root: str, loc: tuple[int | str, ...]) -> str:
+    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
