@@ -1,4 +1,4 @@
-"""The verbs as Lua scripts: what they have in common, then the verb's own file."""
+"""The verbs as Lua scripts: what they have in common, how lines take turns, then the verb's own file."""
 
 import hashlib
 from functools import cache
@@ -18,5 +18,5 @@ class Script(msgspec.Struct, frozen=True):
 def script(verb: str) -> Script:
     """The script of a verb."""
     folder = files(__package__).joinpath("lua")
-    text = b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("common", verb))
+    text = b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in ("common", "lines", verb))
     return Script(text, hashlib.sha1(text).hexdigest().encode())  # noqa: S324 - Redis names scripts so

@@ -25,6 +25,7 @@ for i, id in ipairs(ids) do
     local fixed, delay = ARGV[OWN + 2 + i], 0
     local head, length, at = struct.unpack('<I3B', fixed)
     local queue = queue_at(fixed, at, length)
+    if named_at(fixed, at, length) then learn(queue, struct.unpack('<I2I2', fixed, at + length - TERMS)) end
     if delays ~= '' then delay = struct.unpack('<I8', delays, i * 8 - 7) end
     put('specs', id, struct.pack('<I6', now) .. fixed)
     if idempotency then
@@ -50,4 +51,5 @@ for i, id in ipairs(ids) do
 end
 for span in pairs(spans) do place('spans', 0, span) end
 finish()
+keep_learnt()
 return { clock, now, positions, table.concat(repeated), read(repeated, true) }
