@@ -64,6 +64,9 @@ fields = st.fixed_dictionaries(
         "limits": limits,
         "fingerprint": st.sampled_from(["f", "g"]),
         "client": st.sampled_from([None, "c", "d"]),
+        "task": st.sampled_from(["square", "square", "cube"]),
+        "max_running": st.sampled_from([None, None, None, 1, 2]),
+        "weight": st.sampled_from([1, 1, 3]),
         "idempotency_key": st.sampled_from([None, None, None, "k", "l"]),
     }
 )

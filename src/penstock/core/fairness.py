@@ -77,11 +77,8 @@ def band(rank: int, now: int) -> int:
     return max(0, -((now - rank) // AGE_STEP_MS))
 
 
-Tags = MutableMapping[tuple[int, str], int]
-"""By band and client; of client None below, where the last one that was served in the band began."""
-
-LAST = "\0"
-"""In place of a client: the tag at which the last start of a band began."""
+Tags = MutableMapping[tuple[int, str | None], int]
+"""By band and client; for None, the tag at which the last start of the band began."""
 
 
 class Rooms:
@@ -145,7 +142,8 @@ def choose(  # noqa: PLR0913 - what a choice depends on
 
     A client that is alone is not charged for its turns.
     """
-    contenders = [_Contender(number, line, jobs) for number, (line, jobs) in enumerate(lines)]
+    contenders = [_Contender(number, line, jobs) for number, (line, jobs) in enumerate(lines) if rooms.has(line)]
+    contenders = [one for one in contenders if one.head is not None]
     shared = len({one.line.client for one in contenders}) > 1
     for _ in range(limit):
         ready = [one for one in contenders if one.head is not None and rooms.has(one.line)]
@@ -165,14 +163,14 @@ def _order(one: _Contender, now: int, tags: Tags, *, shared: bool) -> tuple[int,
 
 
 def _tag(tags: Tags, in_band: int, client: str) -> int:
-    return max(tags.get((in_band, client), 0), tags.get((in_band, LAST), 0))
+    return max(tags.get((in_band, client), 0), tags.get((in_band, None), 0))
 
 
 def _charge(one: _Contender, now: int, tags: Tags, strides: Callable[[str], int]) -> None:
     assert one.head is not None
     in_band = band(one.head.rank, now)
     began = _tag(tags, in_band, one.line.client)
-    tags[in_band, LAST] = began
+    tags[in_band, None] = began
     tags[in_band, one.line.client] = began + strides(one.line.client)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.brokers.sqlite import lines
 from penstock.brokers.sqlite.reads import anything_lapsed
 from penstock.brokers.sqlite.rows import decode_attempts, decode_spec, encode_spec, job_by_id
 from penstock.brokers.sqlite.writer import Transaction
@@ -39,11 +40,13 @@ def prepare(tx: Transaction) -> None:
         )
         raise PenstockError(ErrorCode.INVALID_REQUEST, message)
     script = files(__package__).joinpath("schema.sql").read_text()
-    lines = [line for line in script.splitlines() if not line.startswith("--")]
-    for statement in "\n".join(lines).split(";"):  # executescript would commit the transaction
+    code = [line for line in script.splitlines() if not line.startswith("--")]
+    for statement in "\n".join(code).split(";"):  # executescript would commit the transaction
         tx.connection.execute(statement)
     _add_missing(tx, "crashes", "INTEGER NOT NULL DEFAULT 0")
     _add_missing(tx, "handbacks", "INTEGER NOT NULL DEFAULT 0")
+    _add_missing(tx, "line", "TEXT NOT NULL DEFAULT ''")
+    lines.prepare(tx.connection)
     tx.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
@@ -92,26 +95,32 @@ def _answer_again(tx: Transaction, job_id: str, spec: JobSpec) -> Receipt:
 def _insert(tx: Transaction, spec: JobSpec) -> Receipt:
     job = lifecycle.accept(spec, tx.now)
     execute = tx.connection.execute
+    line, rank = lines.text_of(spec), lifecycle.rank(spec.priority, job.due_at)
     inserted = execute(
         "INSERT INTO jobs (id, state, queue, task, rank, created_at, due_at, client, idempotency_key,"
-        " fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        " fingerprint, line) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         (
             spec.id,
             job.state.value,
             spec.queue,
             spec.task,
-            lifecycle.rank(spec.priority, job.due_at),
+            rank,
             job.created_at,
             job.due_at,
             spec.client,
             spec.idempotency_key,
             spec.fingerprint,
+            line,
         ),
     )
     if not inserted.rowcount:  # a submission whose answer got lost, sent again
         return _answer_again(tx, spec.id, spec)
     execute("INSERT INTO specs (n, body) VALUES (?, ?)", (inserted.lastrowid, encode_spec(spec)))
     tx.depths[spec.queue, job.state] += 1
+    if line:
+        lines.learn(tx.connection, spec)
+        if job.state is State.QUEUED:
+            lines.arrived(tx.connection, spec.queue, line, rank)
     return Receipt(admission=Admission.ACCEPTED, job=job)
 
 
@@ -119,8 +128,9 @@ def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease
     """Promote what has become due, then take the best of the queues' lines."""
     _promote(tx)
     _hold_lease(tx, worker, lease_ms)
-    rows = itertools.islice(heapq.merge(*(_line(tx, queue, limit) for queue in dict.fromkeys(queues))), limit)
-    claims = _take(tx, worker, [row[2:] for row in rows])
+    rows = _next(tx, queues, limit)
+    claims = _take(tx, worker, rows)
+    lines.refresh(tx.connection, {(c.spec.queue, lines.text_of(c.spec)) for c in claims})
     _tell(
         tx,
         ((c.spec.id, EventKind.RUNNING, encode({"attempt": c.attempt, "worker": worker})) for c in claims),
@@ -131,15 +141,32 @@ def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease
     return claims
 
 
+def _next(tx: Transaction, queues: Sequence[str], limit: int) -> list[tuple[Any, ...]]:
+    """What `_take` needs of the jobs that are next."""
+    if lines.any_named(tx.connection, queues):
+        return [_waiting(tx, job_id) for job_id in lines.take(tx, queues, limit)]
+    merged = heapq.merge(*(_line(tx, queue, limit) for queue in dict.fromkeys(queues)))
+    return [row[2:] for row in itertools.islice(merged, limit)]
+
+
+def _waiting(tx: Transaction, job_id: str) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = tx.connection.execute(
+        "SELECT jobs.n, attempt, losses, crashes, handbacks, body FROM jobs JOIN specs USING (n) WHERE id = ?",
+        (job_id,),
+    ).fetchone()
+    return row
+
+
 def _promote(tx: Transaction) -> None:
     rows = tx.connection.execute(
         "UPDATE jobs SET state = 'queued' WHERE n IN"
         " (SELECT n FROM jobs WHERE state = 'scheduled' AND due_at <= ? ORDER BY due_at LIMIT 1000)"
-        " RETURNING id, queue",
+        " RETURNING id, queue, line",
         (tx.now,),
     ).fetchall()
-    _tell(tx, ((job_id, EventKind.QUEUED, NO_DATA) for job_id, _ in rows))
-    for _, queue in rows:
+    _tell(tx, ((job_id, EventKind.QUEUED, NO_DATA) for job_id, *_ in rows))
+    lines.refresh(tx.connection, {(queue, line) for _, queue, line in rows})
+    for _, queue, _ in rows:
         tx.depths[queue, State.SCHEDULED] -= 1
         tx.depths[queue, State.QUEUED] += 1
 
@@ -147,7 +174,7 @@ def _promote(tx: Transaction) -> None:
 def _line(tx: Transaction, queue: str, limit: int) -> list[tuple[Any, ...]]:
     return tx.connection.execute(
         "SELECT rank, id, jobs.n, attempt, losses, crashes, handbacks, body FROM jobs JOIN specs USING (n)"
-        " WHERE state = 'queued' AND queue = ? AND queue NOT IN (SELECT queue FROM paused)"
+        " WHERE state = 'queued' AND queue = ? AND line = '' AND queue NOT IN (SELECT queue FROM paused)"
         " ORDER BY rank, id LIMIT ?",
         (queue, limit),
     ).fetchall()
@@ -239,13 +266,13 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
 
 def _settle_one(tx: Transaction, settled: Settlement) -> bool:
     row = tx.connection.execute(
-        "SELECT n, queue, rank, due_at, cancel, worker, started_at FROM jobs"
+        "SELECT n, queue, line, rank, due_at, cancel, worker, started_at FROM jobs"
         " WHERE id = ? AND token = ? AND state = 'running'",
         (settled.job_id, settled.token),
     ).fetchone()
     if row is None:
         return False
-    n, queue, rank, due_at, cancel, worker, started_at = row
+    n, queue, line, rank, due_at, cancel, worker, started_at = row
     verdict = settled.if_cancelled if cancel else settled.verdict
     new_due = tx.now + verdict.delay_ms if verdict.state is State.SCHEDULED else due_at
     error = None if verdict.error is None else encode(verdict.error)
@@ -272,7 +299,9 @@ def _settle_one(tx: Transaction, settled: Settlement) -> bool:
         )
     if settled.ending is not None:
         _remember(tx, n, past.ended(settled.ending, worker, started_at, tx.now))
-    if not verdict.state.final:
+    if verdict.state is State.QUEUED and line:
+        lines.refresh(tx.connection, {(queue, line)})
+    if line or not verdict.state.final:  # what ends may make room for another one of its line
         tx.rings.add(JOBS)
     _move(tx, queue, State.RUNNING, verdict.state)
     data = NO_DATA if error is None else encode({"attempt": verdict.attempt, "error": verdict.error})
@@ -329,6 +358,7 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
     )
     if after.state is not before.state:
         _move(tx, after.spec.queue, before.state, after.state)
+        lines.refresh(tx.connection, {(after.spec.queue, lines.text_of(after.spec))})
         _tell(tx, [(job_id, after.state, NO_DATA if after.error is None else encode({"error": after.error}))])
     return after
 
