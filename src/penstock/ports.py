@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import msgspec
 
 from penstock.core.attempt import FromChild, Run
+from penstock.core.fairness import ClientTerms
+from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobProgress, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
@@ -165,8 +167,9 @@ class Broker(Protocol):
         ...
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
-        """Up to ``limit`` due jobs, by rank, then id; paused queues give none.
+        """Up to ``limit`` due jobs, as `fairness.choose` orders them; paused queues give none.
 
+        Jobs without a client go by rank, then id. What a limit on running jobs keeps back is given out when one ends.
         In one step each attempt is counted, its token issued and the worker's lease extended. With
         nothing due, waits up to ``wait_s`` for a signal, without polling, and may return early empty.
         Cancelled while it waits, it has claimed nothing; cancelled while it claims, it returns the claims.
@@ -251,6 +254,17 @@ class Broker(Protocol):
 
     async def stats(self) -> Stats:
         """Depths, ages and workers."""
+        ...
+
+    async def limit_client(self, client: str, terms: ClientTerms | None) -> None:
+        """Allow a client so many jobs at a time, over all queues, and a share; None forgets what was said.
+
+        Kept on the shelf `fairness.CLIENTS`; holds from the next claim on, also against jobs that run already.
+        """
+        ...
+
+    async def ahead(self, job_ids: Sequence[str]) -> list[Ahead | None]:
+        """What each job has in front of it in its queue; None for one that does not wait in a queue."""
         ...
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:

@@ -29,6 +29,7 @@ from kit.time import ManualClock
 from kit.values import BROKEN, CRASHED, DONE, feed, finish, held, spec, worker
 from msgspec.structs import replace
 
+from penstock.core.fairness import ClientTerms
 from penstock.core.job import JobError, JobProgress, Limits, Priority, State
 from penstock.core.lifecycle import (
     AGE_STEP_MS,
@@ -239,6 +240,12 @@ class BrokerMachine(RuleBasedStateMachine):
     def pause_or_resume(self, queue: str, verb: str) -> None:
         self.run(getattr(self.broker, verb)(queue))
         (self.model.paused.add if verb == "pause" else self.model.paused.discard)(queue)
+
+    @rule(client=st.sampled_from(["c", "d"]), most=st.sampled_from([None, 1, 2]), weight=st.sampled_from([None, 2]))
+    def limit_client(self, client: str, most: int | None, weight: int | None) -> None:
+        terms = ClientTerms(max_running=most, weight=weight)
+        self.run(self.broker.limit_client(client, terms))
+        self.model.terms[client] = terms
 
     @rule(limit=st.integers(0, 3))
     def trim(self, limit: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import hiredis
 
 from penstock.brokers.redis import listing
+from penstock.brokers.redis.ahead import read_ahead
 from penstock.brokers.redis.figures import read_stats
 from penstock.brokers.redis.gather import Gather, Known
 from penstock.brokers.redis.link import Link, heed_cancel
@@ -20,6 +21,7 @@ from penstock.brokers.redis.packing import (
     pack_jobs,
     pack_renewal,
     pack_settlements,
+    pack_terms,
 )
 from penstock.brokers.redis.reader import Reader
 from penstock.brokers.redis.records import id_bytes, id_texts, read_attempts, read_claims, read_jobs
@@ -28,6 +30,8 @@ from penstock.brokers.redis.waiter import BLOCK_S, Waiter
 from penstock.core import lifecycle
 from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
+from penstock.core.fairness import ClientTerms
+from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
@@ -193,6 +197,15 @@ class RedisBroker:
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
         return read_stats(await self._link.call("stats"), self._link.warnings)
+
+    async def limit_client(self, client: str, terms: ClientTerms | None) -> None:
+        """See `Broker.limit_client`."""
+        await self._link.call("limit_client", *pack_terms(client, terms), confirmed=True)
+
+    async def ahead(self, job_ids: Sequence[str]) -> list[Ahead | None]:
+        """See `Broker.ahead`."""
+        _, found = await self._link.call("ahead", pack_ids(job_ids))
+        return [read_ahead(each) for each in found]
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:
         """See `Broker.put`."""

@@ -11,12 +11,15 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import reads, removal, shelves, verbs
+from penstock.brokers.sqlite import lines, reads, removal, shelves, verbs
+from penstock.brokers.sqlite.ahead import ahead
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Writer, unavailable
 from penstock.core.clock import Clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
+from penstock.core.fairness import ClientTerms
+from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
@@ -214,6 +217,14 @@ class SqliteBroker:
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
         return await self._read(lambda db: reads.stats(db, self._clock()))
+
+    async def limit_client(self, client: str, terms: ClientTerms | None) -> None:
+        """See `Broker.limit_client`."""
+        await self._write(lambda tx: lines.limit_client(tx, client, terms))
+
+    async def ahead(self, job_ids: Sequence[str]) -> list[Ahead | None]:
+        """See `Broker.ahead`."""
+        return await self._read(lambda db: ahead(db, job_ids, self._clock()))
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:
         """See `Broker.put`."""

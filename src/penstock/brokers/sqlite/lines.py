@@ -108,7 +108,7 @@ def take(tx: Transaction, queues: Sequence[str], limit: int) -> list[str]:
             limit,
             tx.now,
             tags=tags.of,
-            strides=lambda client: _stride(db, client),
+            strides=lambda client: stride_of(db, client),
             rooms=rooms,
         )
         ids = [pick.job.id for pick in picks]
@@ -168,7 +168,8 @@ def _running(db: sqlite3.Connection, kind: str, name: str) -> int:
     return int(count)
 
 
-def _stride(db: sqlite3.Connection, client: str) -> int:
+def stride_of(db: sqlite3.Connection, client: str) -> int:
+    """How far a turn moves this client on."""
     if not client:
         return fairness.stride(1)
     return fairness.stride(_client_terms(db, client).weight or _said(db, "weight", client) or 1)
@@ -209,3 +210,4 @@ def limit_client(tx: Transaction, client: str, terms: ClientTerms | None) -> Non
     """Keep what an operator allows a client; it holds for the next claim."""
     body = None if terms is None else msgspec.json.encode(terms)
     shelves.put(tx, CLIENTS, client, body)
+    tx.rings.add("jobs")  # there may be room now
