@@ -110,6 +110,14 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
 
 
+class ClientWaits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of a client wait in a queue."""
+
+    queue: str
+    client: str
+    jobs: int
+
+
 class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
     """A worker with what it holds. ``live`` is false once its lease has lapsed."""
 
@@ -265,6 +273,10 @@ class Broker(Protocol):
 
     async def ahead(self, job_ids: Sequence[str]) -> list[Ahead | None]:
         """What each job has in front of it in its queue; None for one that does not wait in a queue."""
+        ...
+
+    async def clients(self, limit: int) -> list[ClientWaits]:
+        """Of each queue the clients with the most waiting jobs, at most so many, those with most first."""
         ...
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:

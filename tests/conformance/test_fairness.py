@@ -32,7 +32,9 @@ async def starts(broker: Broker, until: Job, batch: int = 1) -> int:
     pytest.fail("it never began")
 
 
-async def clients_of(broker: Broker, count: int, batch: int = 1, **where: tuple[str, ...]) -> list[str | None]:
+async def clients_of(
+    broker: Broker, count: int, batch: int = 1, **where: tuple[str, ...]
+) -> list[str | None]:
     """The clients of the next jobs, in the order in which they are started."""
     found: list[str | None] = []
     while len(found) < count:
@@ -59,7 +61,9 @@ async def test_a_flood_of_nobody_in_particular_delays_a_client_no_more(broker: B
 
 
 async def test_clients_share_by_weight(broker: Broker) -> None:
-    await submit(broker, *many(60, client="A"), *many(60, client="B", weight=3), *many(60, client="C", weight=2))
+    await submit(
+        broker, *many(60, client="A"), *many(60, client="B", weight=3), *many(60, client="C", weight=2)
+    )
     turns = await clients_of(broker, 60)
     assert {one: turns.count(one) for one in "ABC"} == {"A": 10, "B": 30, "C": 20}
 
@@ -79,7 +83,9 @@ async def test_who_was_away_has_saved_up_no_turns(broker: Broker) -> None:
     assert (await clients_of(broker, 20)).count("B") == 10
 
 
-async def test_a_more_urgent_job_of_a_busy_client_still_goes_first(broker: Broker, clock: ManualClock) -> None:
+async def test_a_more_urgent_job_of_a_busy_client_still_goes_first(
+    broker: Broker, clock: ManualClock
+) -> None:
     await submit(broker, *many(20, client="A"), *many(20, client="B", priority=Priority.LOW))
     assert set(await clients_of(broker, 10)) == {"A"}
     clock.advance(AGE_STEP_MS)
@@ -90,7 +96,9 @@ async def test_a_more_urgent_job_of_a_busy_client_still_goes_first(broker: Broke
 
 
 async def test_turns_that_were_taken_for_urgent_work_are_not_held_against_later_work(broker: Broker) -> None:
-    await submit(broker, *many(50, client="A", priority=Priority.HIGH), *many(50, client="B", priority=Priority.HIGH))
+    await submit(
+        broker, *many(50, client="A", priority=Priority.HIGH), *many(50, client="B", priority=Priority.HIGH)
+    )
     await submit(broker, *many(50, client="C", priority=Priority.LOW))
     await clients_of(broker, 100)
     await submit(broker, *many(10, client="A", priority=Priority.LOW))
@@ -165,7 +173,9 @@ async def test_limits_hold_after_the_broker_was_opened_again(backend: Backend, c
     assert await claim(await backend.open(clock)) == []
 
 
-async def test_the_jobs_of_a_lost_worker_count_until_they_are_settled(broker: Broker, clock: ManualClock) -> None:
+async def test_the_jobs_of_a_lost_worker_count_until_they_are_settled(
+    broker: Broker, clock: ManualClock
+) -> None:
     await submit(broker, *many(5, max_running=2))
     await claim(broker, "gone", limit=2)
     clock.advance(60_000)
@@ -248,3 +258,16 @@ async def test_a_renewal_wakes_nobody_for_jobs_that_are_kept_back(broker: Broker
     for _ in range(5):
         await broker.renew(worker(), [])
     assert await waiting == []
+
+
+async def test_the_clients_with_the_most_waiting_jobs_are_told(broker: Broker) -> None:
+    await submit(
+        broker, *many(3, client="few"), *many(2, client="many", max_running=1), *many(4, client="many")
+    )
+    await submit(broker, *many(2, client="Zoë", queue="q"), *many(7))
+    assert [(each.queue, each.client, each.jobs) for each in await broker.clients(20)] == [
+        ("default", "many", 6),
+        ("default", "few", 3),
+        ("q", "Zoë", 2),
+    ]
+    assert [each.client for each in await broker.clients(1)] == ["many", "Zoë"]

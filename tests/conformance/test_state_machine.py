@@ -241,7 +241,11 @@ class BrokerMachine(RuleBasedStateMachine):
         self.run(getattr(self.broker, verb)(queue))
         (self.model.paused.add if verb == "pause" else self.model.paused.discard)(queue)
 
-    @rule(client=st.sampled_from(["c", "d"]), most=st.sampled_from([None, 1, 2]), weight=st.sampled_from([None, 2]))
+    @rule(
+        client=st.sampled_from(["c", "d"]),
+        most=st.sampled_from([None, 1, 2]),
+        weight=st.sampled_from([None, 2]),
+    )
     def limit_client(self, client: str, most: int | None, weight: int | None) -> None:
         terms = ClientTerms(max_running=most, weight=weight)
         self.run(self.broker.limit_client(client, terms))

@@ -142,7 +142,9 @@ def choose(  # noqa: PLR0913 - what a choice depends on
 
     A client that is alone is not charged for its turns.
     """
-    contenders = [_Contender(number, line, jobs) for number, (line, jobs) in enumerate(lines) if rooms.has(line)]
+    contenders = [
+        _Contender(number, line, jobs) for number, (line, jobs) in enumerate(lines) if rooms.has(line)
+    ]
     contenders = [one for one in contenders if one.head is not None]
     shared = len({one.line.client for one in contenders}) > 1
     for _ in range(limit):

@@ -66,7 +66,9 @@ def eta_s(waits_for: Ahead, running: int, slots: int, paces: Mapping[str, float]
     if slots < 1 or usual is None:
         return None
     busy = min(running, slots)
-    work_ms = waits_for.position * usual + (usual * busy / 2 if waits_for.position or running >= slots else 0.0)
+    work_ms = waits_for.position * usual + (
+        usual * busy / 2 if waits_for.position or running >= slots else 0.0
+    )
     return work_ms / slots / 1000
 
 

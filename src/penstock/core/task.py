@@ -23,6 +23,9 @@ Result = TypeVar("Result")
 MOST_CRASHES = 100
 """Brokers keep the count in one byte."""
 
+MOST_RUNNING = 65_535
+"""Brokers keep the limit in two bytes."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 
@@ -38,6 +41,7 @@ class Task(Generic[Params, Result]):
         limits: Limits,
         queue: str,
         priority: Priority,
+        max_running: int | None = None,
         example: Mapping[str, Any] | None,
     ) -> None:
         if not _NAME.fullmatch(name):
@@ -51,6 +55,7 @@ class Task(Generic[Params, Result]):
         self.limits = limits
         self.queue = queue
         self.priority = priority
+        self.max_running = max_running
         self.description = inspect.cleandoc(function.__doc__ or "")
         self.example = MappingProxyType(dict(example or {}))
         self._shape = _Shape.of(function, name)
@@ -152,6 +157,7 @@ def task(
     backoff_cap: str | float = "10m",
     queue: str = "default",
     priority: str = "medium",
+    max_running: int | None = None,
     example: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[Params, Result]], Task[Params, Result]]: ...
 
@@ -173,6 +179,7 @@ def task(
     backoff_cap: str | float = "10m",
     queue: str = "default",
     priority: str = "medium",
+    max_running: int | None = None,
     example: Mapping[str, Any] | None = None,
 ) -> Task[Params, Result] | Callable[[Callable[Params, Result]], Task[Params, Result]]:
     """Make a typed function known to Penstock.
@@ -189,6 +196,7 @@ def task(
       ``backoff_cap``, with full jitter.
     - ``crashes``: attempts that may end their process (segfault, out of memory, killed at a limit) before
       the job is quarantined, whatever retries are left; at most all attempts, 3 by default.
+    - ``max_running``: how many jobs of this task may run at a time, on all workers together; the others wait.
     - ``version``: change it when the same parameters should no longer give the same answer.
 
     Durations are seconds or ``"10m"``. Raises ValueError or TypeError for a declaration that cannot work.
@@ -197,6 +205,8 @@ def task(
         raise ValueError("retries must be at least 0 and threads at least 1")
     if crashes is not None and not 1 <= crashes <= min(retries + 1, MOST_CRASHES):
         raise ValueError(f"crashes must be from 1 to the attempts, which are {retries + 1}, not {crashes}")
+    if max_running is not None and not 1 <= max_running <= MOST_RUNNING:
+        raise ValueError(f"max_running must be from 1 to {MOST_RUNNING}, not {max_running}")
     limits = Limits(
         max_attempts=retries + 1,
         max_crashes=crashes or Limits().max_crashes,
@@ -217,6 +227,7 @@ def task(
             limits=limits,
             queue=queue,
             priority=Priority(priority),
+            max_running=max_running,
             example=example,
         )
 

@@ -17,7 +17,9 @@ from penstock.core.lifecycle import RETRYABLE_STATES
 from penstock.core.past import Attempt
 from penstock.core.submission import Submission
 from penstock.ports import Admission, Broker, Event, JobQuery, Receipt, Stats
+from penstock.service.clients import Clients
 from penstock.service.dead import DeadLetters
+from penstock.service.places import Places
 
 STREAM_WAIT_S = 15.0
 
@@ -32,6 +34,8 @@ class Desk:
         self._patience: set[asyncio.Timeout] = set()
         self._leaving = asyncio.Event()
         self.dead = DeadLetters(broker)
+        self.places = Places(broker)
+        self.clients = Clients(broker)
 
     @property
     def leaving(self) -> bool:
@@ -101,6 +105,7 @@ class Desk:
             delay_ms=round(submission.delay_s * 1000),
             idempotency_key=submission.idempotency_key,
             client=submission.client,
+            max_running=task.max_running,
             initiated_by=self.node,
             request_id=request_id,
         )

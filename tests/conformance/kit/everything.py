@@ -5,7 +5,8 @@ import random
 
 from kit import workload
 from kit.time import ManualClock
-from kit.values import claim, feed, finish, get_one, held, run_one, submit_one, worker
+from kit.values import claim, feed, finish, get_one, held, run_one, spec, submit_one, worker
+from penstock.core.fairness import ClientTerms
 from penstock.core.job import JobProgress, State
 from penstock.core.lifecycle import Claim
 from penstock.ports import Broker, JobQuery
@@ -30,6 +31,7 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     await broker.put("shelf", "name", b"body")
     await broker.put("shelf", "gone", None)
     await broker.shelf("shelf")
+    await _share(broker)
     await broker.claim("w", ["nothing here"], 1, 0.05)
     await broker.events(await broker.head(), 0.05)
     clock.advance(LONG_MS - 1)
@@ -38,6 +40,22 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     purged = (await run_one(broker, queue="to purge")).id
     assert await broker.purge([purged]) == [True]
     return mine | {purged}
+
+
+async def _share(broker: Broker) -> None:
+    await broker.limit_client("c", ClientTerms(max_running=1))
+    jobs = [spec(queue="shared", client=client, max_running=2, weight=2) for client in ("c", "c", "d", None)]
+    await broker.submit(jobs)
+    await broker.ahead([job.id for job in jobs])
+    await broker.clients(20)
+    claims = await claim(broker, queues=("shared",))
+    assert len(claims) == 2
+    await broker.renew(worker(queues=("shared",)), [held(each) for each in claims])
+    await broker.settle([finish(each) for each in claims])
+    await broker.cancel([job.id for job in jobs])
+    await broker.stats()
+    await broker.purge([job.id for job in jobs])
+    await broker.limit_client("c", None)
 
 
 async def _read(broker: Broker) -> None:

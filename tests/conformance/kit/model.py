@@ -89,7 +89,11 @@ class Model:
         return fairness.stride(self.terms.get(client, ClientTerms()).weight or said)
 
     def _room(self, kind: str, name: str) -> int | None:
-        most = self.terms.get(name, ClientTerms()).max_running if kind == "client" else self._said.get((kind, name))
+        most = (
+            self.terms.get(name, ClientTerms()).max_running
+            if kind == "client"
+            else self._said.get((kind, name))
+        )
         running = [fairness.line_of(job.spec) for job in self.jobs.values() if job.state is State.RUNNING]
         return None if most is None else most - sum(getattr(line, kind) == name for line in running)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from penstock.api.errors import request_id
 from penstock.api.office import Office
 from penstock.api.routing import make_router
-from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, receipt_view
+from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, placed_view, receipt_view
 from penstock.core.errors import PenstockError
 from penstock.core.job import State
 from penstock.core.submission import AttemptView, JobView, RetryOptions, Submission
@@ -84,12 +84,14 @@ def router(office: Office) -> APIRouter:
         query = JobQuery(state=state, task=task, queue=queue, before=before, limit=limit)
         jobs = await desk.find(query)
         more = jobs[-1].id if len(jobs) == limit else None
-        return answer({"jobs": [job_view(job, node) for job in jobs], "next": more})
+        places = await desk.places.of(jobs)
+        return answer({"jobs": [placed_view(job, node, places) for job in jobs], "next": more})
 
     @routes.get("/jobs/{job_id}", response_model=JobView)
     async def get(job_id: JobId, wait: Wait = 0.0) -> Response:
         """The job as it stands, or as it is when it has ended within ``wait`` seconds."""
-        return answer(job_view(await desk.get(job_id, wait), node))
+        job = await desk.get(job_id, wait)
+        return answer(placed_view(job, node, await desk.places.of([job])))
 
     @routes.delete("/jobs/{job_id}", response_model=JobView)
     async def cancel(job_id: JobId) -> Response:

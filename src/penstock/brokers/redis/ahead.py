@@ -1,8 +1,10 @@
-"""What jobs have in front of them, from the answer of ``lua/ahead.lua``."""
+"""Who waits and before whom, from the answers of ``lua/ahead.lua`` and ``lua/clients.lua``."""
 
 from typing import Any
 
+from penstock.brokers.redis.records import id_text, read_spec
 from penstock.core.forecast import Ahead, LineAhead, ahead
+from penstock.ports import ClientWaits
 
 _FIELDS = 5
 
@@ -24,3 +26,14 @@ def _line(client: bytes, stride: int, before: int, beside: int, tasks: list[byte
         beside=beside,
         tasks=[task.decode("utf-8", "replace") for task in tasks],
     )
+
+
+def read_clients(found: list[Any]) -> list[ClientWaits]:
+    """A client's name is known from one of its jobs."""
+    return [
+        ClientWaits(queue=queue.decode(), client=read_spec(_NO_ID, stored).client or "", jobs=jobs)
+        for queue, stored, jobs in zip(*[iter(found)] * 3, strict=True)
+    ]
+
+
+_NO_ID = id_text(bytes(16))

@@ -8,7 +8,7 @@ from typing import Any
 import hiredis
 
 from penstock.brokers.redis import listing
-from penstock.brokers.redis.ahead import read_ahead
+from penstock.brokers.redis.ahead import read_ahead, read_clients
 from penstock.brokers.redis.figures import read_stats
 from penstock.brokers.redis.gather import Gather, Known
 from penstock.brokers.redis.link import Link, heed_cancel
@@ -35,7 +35,17 @@ from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
-from penstock.ports import Admission, BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
+from penstock.ports import (
+    Admission,
+    BrokerOptions,
+    ClientWaits,
+    Event,
+    Held,
+    JobQuery,
+    Orders,
+    Receipt,
+    Stats,
+)
 
 SCHEMA_VERSION = 1
 
@@ -206,6 +216,11 @@ class RedisBroker:
         """See `Broker.ahead`."""
         _, found = await self._link.call("ahead", pack_ids(job_ids))
         return [read_ahead(each) for each in found]
+
+    async def clients(self, limit: int) -> list[ClientWaits]:
+        """See `Broker.clients`."""
+        _, found = await self._link.call("clients", limit)
+        return read_clients(found)
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:
         """See `Broker.put`."""

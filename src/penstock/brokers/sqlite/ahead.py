@@ -1,13 +1,16 @@
 """What waiting jobs have in front of them: counts along the index of the lines, read for ``core.forecast``."""
 
+import itertools
 import sqlite3
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from penstock.brokers.sqlite.lines import line_of, stride_of
 from penstock.core import fairness, forecast
 from penstock.core.forecast import Ahead, LineAhead
 from penstock.core.lifecycle import AGE_STEP_MS
+from penstock.ports import ClientWaits
 
 SAMPLE = 16
 
@@ -86,3 +89,18 @@ def _tasks(db: sqlite3.Connection, queue: str, line: str, most: int) -> list[str
         (queue, line, most),
     )
     return [task for (task,) in found]
+
+
+def clients(db: sqlite3.Connection, limit: int) -> list[ClientWaits]:
+    """See `Broker.clients`."""
+    found = db.execute(
+        "SELECT jobs.queue, client, count(*) AS waiting FROM lines JOIN jobs USING (queue, line)"
+        " WHERE state = 'queued' AND client <> '' GROUP BY jobs.queue, client ORDER BY jobs.queue, waiting DESC"
+    ).fetchall()
+    by_queue = itertools.groupby(
+        (ClientWaits(queue=row[0], client=row[1], jobs=row[2]) for row in found), _queue
+    )
+    return [each for _, waits in by_queue for each in itertools.islice(waits, limit)]
+
+
+_queue = attrgetter("queue")

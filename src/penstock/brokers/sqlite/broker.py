@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from penstock.brokers.sqlite import lines, reads, removal, shelves, verbs
-from penstock.brokers.sqlite.ahead import ahead
+from penstock.brokers.sqlite.ahead import ahead, clients
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Writer, unavailable
@@ -23,7 +23,7 @@ from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
-from penstock.ports import BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
+from penstock.ports import BrokerOptions, ClientWaits, Event, Held, JobQuery, Orders, Receipt, Stats
 
 Answer = TypeVar("Answer")
 
@@ -225,6 +225,10 @@ class SqliteBroker:
     async def ahead(self, job_ids: Sequence[str]) -> list[Ahead | None]:
         """See `Broker.ahead`."""
         return await self._read(lambda db: ahead(db, job_ids, self._clock()))
+
+    async def clients(self, limit: int) -> list[ClientWaits]:
+        """See `Broker.clients`."""
+        return await self._read(lambda db: clients(db, limit))
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:
         """See `Broker.put`."""

@@ -26,7 +26,9 @@ _QUEUED = "FROM jobs WHERE state = 'queued' AND queue = ? AND line = ? ORDER BY 
 def prepare(db: sqlite3.Connection) -> None:
     """Replace the index of an older file, once every table has the columns it needs."""
     db.execute("DROP INDEX IF EXISTS jobs_queued")
-    db.execute("CREATE INDEX IF NOT EXISTS jobs_in_line ON jobs (queue, line, rank, id) WHERE state = 'queued'")
+    db.execute(
+        "CREATE INDEX IF NOT EXISTS jobs_in_line ON jobs (queue, line, rank, id) WHERE state = 'queued'"
+    )
 
 
 def text_of(spec: JobSpec) -> str:
@@ -131,9 +133,7 @@ def _candidates(db: sqlite3.Connection, queue: str, rooms: Rooms) -> list[str]:
         return list(itertools.islice(ready, MOST_LINES))
 
 
-def _jobs(
-    db: sqlite3.Connection, cursors: contextlib.ExitStack, queue: str, line: str
-) -> Iterator[Waiting]:
+def _jobs(db: sqlite3.Connection, cursors: contextlib.ExitStack, queue: str, line: str) -> Iterator[Waiting]:
     """A line's jobs, read no further than is asked for."""
     found = db.execute(f"SELECT rank, id {_QUEUED}", (queue, line))  # noqa: S608 - constants only
     cursors.callback(found.close)

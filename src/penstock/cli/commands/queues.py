@@ -1,6 +1,7 @@
 """``penstock queues``: depths, and the switch."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -16,8 +17,10 @@ def command() -> typer.Typer:
 
     @app.command()
     def queues(
+        *,
         pause: Annotated[str | None, typer.Option(help="Give out no more jobs of this queue.")] = None,
         resume: Annotated[str | None, typer.Option(help="Give out jobs of this queue again.")] = None,
+        clients: Annotated[bool, typer.Option("--clients", help="Show whose jobs wait, too.")] = False,
         url: Url = None,
         as_json: Json = False,
     ) -> None:
@@ -27,7 +30,7 @@ def command() -> typer.Typer:
             for name, paused in ((pause, True), (resume, False)):
                 if name is not None:
                     await client.send(messages.switch_queue(name, paused=paused))
-            found = (await client.send(messages.report("/queues")))["queues"]
+            found = (await client.send(messages.report("/queues", clients=clients or None)))["queues"]
             if as_json:
                 show.as_json(found)
                 return
@@ -44,10 +47,18 @@ def command() -> typer.Typer:
                 for q in found
             )
             show.table(columns, rows, "no queue was used yet")
+            if clients:
+                show.table(("queue", "client", "queued"), _waits(found), "no client's jobs wait")
 
         with_client(url, action, as_json=as_json)
 
     return app
+
+
+def _waits(queues: list[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
+    for queue in queues:
+        for each in queue["clients"]:
+            yield queue["name"], each["client"], each["queued"]
 
 
 def _paused(queue: dict[str, object]) -> Text:
