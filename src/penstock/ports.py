@@ -177,7 +177,7 @@ class Broker(Protocol):
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
         """Up to ``limit`` due jobs, as `fairness.choose` orders them; paused queues give none.
 
-        Jobs without a client go by rank, then id. What a limit on running jobs keeps back is given out when one ends.
+        Jobs without a client go by rank, then id. What a limit keeps back is given out when there is room.
         In one step each attempt is counted, its token issued and the worker's lease extended. With
         nothing due, waits up to ``wait_s`` for a signal, without polling, and may return early empty.
         Cancelled while it waits, it has claimed nothing; cancelled while it claims, it returns the claims.
@@ -267,7 +267,7 @@ class Broker(Protocol):
     async def limit_client(self, client: str, terms: ClientTerms | None) -> None:
         """Allow a client so many jobs at a time, over all queues, and a share; None forgets what was said.
 
-        Kept on the shelf `fairness.CLIENTS`; holds from the next claim on, also against jobs that run already.
+        Kept on the shelf `fairness.CLIENTS`; from the next claim on, what runs already counts, too.
         """
         ...
 

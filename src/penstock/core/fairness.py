@@ -123,13 +123,19 @@ class _Contender:
 
     def pop(self) -> Pick:
         """Its first job, which the next one replaces."""
-        assert self.head is not None
-        picked = Pick(self.number, self.head)
+        picked = Pick(self.number, self.first)
         self.head = next(self._jobs, None)
         return picked
 
+    @property
+    def first(self) -> Waiting:
+        """Its first job, of a line that has one."""
+        if self.head is None:
+            raise ValueError("the line is empty")
+        return self.head
 
-def choose(  # noqa: PLR0913 - what a choice depends on
+
+def choose(
     lines: Sequence[tuple[Line, Iterator[Waiting]]],
     limit: int,
     now: int,
@@ -159,9 +165,8 @@ def choose(  # noqa: PLR0913 - what a choice depends on
 
 
 def _order(one: _Contender, now: int, tags: Tags, *, shared: bool) -> tuple[int, int, Waiting]:
-    assert one.head is not None
-    in_band = band(one.head.rank, now)
-    return in_band, _tag(tags, in_band, one.line.client) if shared else 0, one.head
+    in_band = band(one.first.rank, now)
+    return in_band, _tag(tags, in_band, one.line.client) if shared else 0, one.first
 
 
 def _tag(tags: Tags, in_band: int, client: str) -> int:
@@ -169,8 +174,7 @@ def _tag(tags: Tags, in_band: int, client: str) -> int:
 
 
 def _charge(one: _Contender, now: int, tags: Tags, strides: Callable[[str], int]) -> None:
-    assert one.head is not None
-    in_band = band(one.head.rank, now)
+    in_band = band(one.first.rank, now)
     began = _tag(tags, in_band, one.line.client)
     tags[in_band, None] = began
     tags[in_band, one.line.client] = began + strides(one.line.client)
@@ -179,9 +183,9 @@ def _charge(one: _Contender, now: int, tags: Tags, strides: Callable[[str], int]
 def starts_before(own_ahead: int, weight: int, others: Sequence[int]) -> int:
     """The bound: starts before that of a job of the most urgent band, from the moment it is in it.
 
-    ``own_ahead`` are the jobs of its own client in front of it, ``others`` the weights of the other clients that
-    have jobs in the band meanwhile. Holds while no more than `MOST_LINES` lines of the queue wait and nothing
-    waits for a concurrency limit.
+    ``own_ahead`` are the jobs of its own client in front of it, ``others`` the weights of the other clients
+    that have jobs in the band meanwhile. Holds while no more than `MOST_LINES` lines of the queue wait and
+    nothing waits for a concurrency limit.
     """
     own = stride(weight)
     return own_ahead + sum((own_ahead + 1) * own // stride(other) + 1 for other in others)

@@ -13,9 +13,9 @@ import msgspec
 class LineAhead(msgspec.Struct, frozen=True, kw_only=True):
     """What one line of the queue has in front of a job.
 
-    ``client`` names the line's client, ``stride`` is how far a turn moves it on. ``before`` counts its jobs that are
-    more urgent, ``beside`` those as urgent as the job: of the job's own client only the older ones. ``tasks``
-    are those of its first jobs, as a sample of what runs how long.
+    ``client`` names the line's client, ``stride`` is how far a turn moves it on. ``before`` counts its jobs
+    that are more urgent, ``beside`` those as urgent as the job: of the job's own client only the older ones.
+    ``tasks`` are those of its first jobs, as a sample of what runs how long.
     """
 
     client: Hashable
@@ -57,7 +57,7 @@ def learnt(told: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def eta_s(waits_for: Ahead, running: int, slots: int, paces: Mapping[str, float]) -> float | None:
-    """Seconds until the job is likely to begin; None while there are no slots or nothing is learnt of its tasks.
+    """Seconds until the job is likely to begin; None without slots, or if nothing is learnt of the tasks.
 
     A task that nothing is known of counts like the others. What runs now is half done on average.
     """

@@ -1,4 +1,4 @@
-"""Where waiting jobs stand and when they are likely to begin, from what the broker counts and workers tell."""
+"""Where waiting jobs stand and when they may begin, from what the broker counts and workers tell."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What waiting jobs have in front of them: counts along the index of the lines, read for ``core.forecast``."""
+"""What waiting jobs have in front of them: counts along the index of lines, for ``core.forecast``."""
 
 import itertools
 import sqlite3
@@ -95,7 +95,8 @@ def clients(db: sqlite3.Connection, limit: int) -> list[ClientWaits]:
     """See `Broker.clients`."""
     found = db.execute(
         "SELECT jobs.queue, client, count(*) AS waiting FROM lines JOIN jobs USING (queue, line)"
-        " WHERE state = 'queued' AND client <> '' GROUP BY jobs.queue, client ORDER BY jobs.queue, waiting DESC"
+        " WHERE state = 'queued' AND client <> '' GROUP BY jobs.queue, client"
+        " ORDER BY jobs.queue, waiting DESC"
     ).fetchall()
     by_queue = itertools.groupby(
         (ClientWaits(queue=row[0], client=row[1], jobs=row[2]) for row in found), _queue

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import lines, reads, removal, shelves, verbs
+from penstock.brokers.sqlite import lines, reads, removal, shelves, turns, verbs
 from penstock.brokers.sqlite.ahead import ahead, clients
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
@@ -153,11 +153,11 @@ class SqliteBroker:
 
     async def pause(self, queue: str) -> None:
         """See `Broker.pause`."""
-        await self._write(lambda tx: verbs.pause(tx, queue))
+        await self._write(lambda tx: turns.pause(tx, queue))
 
     async def resume(self, queue: str) -> None:
         """See `Broker.resume`."""
-        await self._write(lambda tx: verbs.resume(tx, queue))
+        await self._write(lambda tx: turns.resume(tx, queue))
 
     async def reclaim(self, worker: str, limit: int) -> list[Claim]:
         """See `Broker.reclaim`."""

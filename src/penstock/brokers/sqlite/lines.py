@@ -66,7 +66,7 @@ def refresh(db: sqlite3.Connection, places: set[tuple[str, str]]) -> None:
     for queue, line in places:
         if not line:
             continue
-        head = db.execute(f"SELECT rank {_QUEUED} LIMIT 1", (queue, line)).fetchone()  # noqa: S608
+        head = db.execute(f"SELECT rank {_QUEUED} LIMIT 1", (queue, line)).fetchone()
         db.execute("DELETE FROM lines WHERE queue = ? AND line = ?", (queue, line))
         if head:
             arrived(db, queue, line, head[0])
@@ -77,7 +77,7 @@ def head(db: sqlite3.Connection, queue: str) -> int | None:
     (lowest,) = db.execute("SELECT min(rank) FROM lines WHERE queue = ?", (queue,)).fetchone()
     names = db.execute("SELECT line FROM lines WHERE queue = ? AND rank = ?", (queue, lowest)).fetchall()
     heads = [
-        db.execute(f"SELECT rank, id, due_at {_QUEUED} LIMIT 1", (queue, line)).fetchone()  # noqa: S608
+        db.execute(f"SELECT rank, id, due_at {_QUEUED} LIMIT 1", (queue, line)).fetchone()
         for line in ("", *(name for (name,) in names))
     ]
     return min((row for row in heads if row), default=(0, "", None))[2]
@@ -86,7 +86,7 @@ def head(db: sqlite3.Connection, queue: str) -> int | None:
 def any_claimable(db: sqlite3.Connection, queues: Sequence[str]) -> bool:
     """Whether a job of these queues may begin now."""
     open_queues = _open(db, queues)
-    if any(db.execute(f"SELECT 1 {_QUEUED} LIMIT 1", (queue, "")).fetchone() for queue in open_queues):  # noqa: S608
+    if any(db.execute(f"SELECT 1 {_QUEUED} LIMIT 1", (queue, "")).fetchone() for queue in open_queues):
         return True
     rooms = _rooms(db)
     return any(_candidates(db, queue, rooms) for queue in open_queues)
@@ -135,7 +135,7 @@ def _candidates(db: sqlite3.Connection, queue: str, rooms: Rooms) -> list[str]:
 
 def _jobs(db: sqlite3.Connection, cursors: contextlib.ExitStack, queue: str, line: str) -> Iterator[Waiting]:
     """A line's jobs, read no further than is asked for."""
-    found = db.execute(f"SELECT rank, id {_QUEUED}", (queue, line))  # noqa: S608 - constants only
+    found = db.execute(f"SELECT rank, id {_QUEUED}", (queue, line))
     cursors.callback(found.close)
     return (Waiting(rank, job_id) for rank, job_id in found)
 
@@ -176,7 +176,7 @@ def stride_of(db: sqlite3.Connection, client: str) -> int:
 
 
 class _Tags:
-    """The tags of the workers of the same queues. In the table "" is a band's own, and clients begin with an =."""
+    """The tags of the workers of the same queues. In the table "" is a band's own, clients begin with =."""
 
     def __init__(self, db: sqlite3.Connection, crew: str) -> None:
         self._db = db

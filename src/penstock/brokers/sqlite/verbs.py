@@ -4,15 +4,13 @@ A step reads the rows it guards, writes them, notes the changed depths and the b
 appends the events; the caller commits all of it or nothing.
 """
 
-import heapq
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
 import msgspec
 
-from penstock.brokers.sqlite import lines
+from penstock.brokers.sqlite import lines, turns
 from penstock.brokers.sqlite.reads import anything_lapsed
 from penstock.brokers.sqlite.rows import decode_attempts, decode_spec, encode_spec, job_by_id
 from penstock.brokers.sqlite.writer import Transaction
@@ -128,7 +126,7 @@ def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease
     """Promote what has become due, then take the best of the queues' lines."""
     _promote(tx)
     _hold_lease(tx, worker, lease_ms)
-    rows = _next(tx, queues, limit)
+    rows = turns.next_jobs(tx, queues, limit)
     claims = _take(tx, worker, rows)
     lines.refresh(tx.connection, {(c.spec.queue, lines.text_of(c.spec)) for c in claims})
     _tell(
@@ -139,22 +137,6 @@ def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease
         tx.depths[claimed.spec.queue, State.QUEUED] -= 1
         tx.depths[claimed.spec.queue, State.RUNNING] += 1
     return claims
-
-
-def _next(tx: Transaction, queues: Sequence[str], limit: int) -> list[tuple[Any, ...]]:
-    """What `_take` needs of the jobs that are next."""
-    if lines.any_named(tx.connection, queues):
-        return [_waiting(tx, job_id) for job_id in lines.take(tx, queues, limit)]
-    merged = heapq.merge(*(_line(tx, queue, limit) for queue in dict.fromkeys(queues)))
-    return [row[2:] for row in itertools.islice(merged, limit)]
-
-
-def _waiting(tx: Transaction, job_id: str) -> tuple[Any, ...]:
-    row: tuple[Any, ...] = tx.connection.execute(
-        "SELECT jobs.n, attempt, losses, crashes, handbacks, body FROM jobs JOIN specs USING (n) WHERE id = ?",
-        (job_id,),
-    ).fetchone()
-    return row
 
 
 def _promote(tx: Transaction) -> None:
@@ -169,15 +151,6 @@ def _promote(tx: Transaction) -> None:
     for _, queue, _ in rows:
         tx.depths[queue, State.SCHEDULED] -= 1
         tx.depths[queue, State.QUEUED] += 1
-
-
-def _line(tx: Transaction, queue: str, limit: int) -> list[tuple[Any, ...]]:
-    return tx.connection.execute(
-        "SELECT rank, id, jobs.n, attempt, losses, crashes, handbacks, body FROM jobs JOIN specs USING (n)"
-        " WHERE state = 'queued' AND queue = ? AND line = '' AND queue NOT IN (SELECT queue FROM paused)"
-        " ORDER BY rank, id LIMIT ?",
-        (queue, limit),
-    ).fetchall()
 
 
 def _take(tx: Transaction, worker: str, rows: Sequence[tuple[Any, ...]]) -> list[Claim]:
@@ -361,17 +334,6 @@ def _change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Jo
         lines.refresh(tx.connection, {(after.spec.queue, lines.text_of(after.spec))})
         _tell(tx, [(job_id, after.state, NO_DATA if after.error is None else encode({"error": after.error}))])
     return after
-
-
-def pause(tx: Transaction, queue: str) -> None:
-    """Mark the queue as paused."""
-    tx.connection.execute("INSERT OR IGNORE INTO paused (queue) VALUES (?)", (queue,))
-
-
-def resume(tx: Transaction, queue: str) -> None:
-    """Remove the mark."""
-    tx.connection.execute("DELETE FROM paused WHERE queue = ?", (queue,))
-    tx.rings.add(JOBS)
 
 
 def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Claim]:

@@ -15,7 +15,7 @@ def command() -> typer.Typer:
     app = typer.Typer(add_completion=False)
 
     @app.command()
-    def clients(  # noqa: PLR0913 - one option each
+    def clients(
         *,
         limit: Annotated[str | None, typer.Option(help="Set what this client is allowed.")] = None,
         max_running: Annotated[int | None, typer.Option(min=1, help="With --limit: jobs at a time.")] = None,
