@@ -1,17 +1,16 @@
 """Waiting jobs tell where they stand and when they may begin; limits hold while workers are killed."""
 
-import asyncio
 import signal
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
-from penstock.core.catalog import load
 from penstock.core.fairness import ClientTerms
 from penstock.core.job import State
 from penstock.core.task import task
 from penstock.ports import EventKind
-from support.crew import HAZARDOUS, Crew
+from support.crew import Crew
 from support.wait import eventually
 
 NAP_S = 0.1
@@ -38,8 +37,8 @@ async def test_a_waiting_job_tells_its_place(house):
 
 async def test_the_forecast_is_that_of_live_workers_and_none_for_a_paused_queue(house):
     ids = [await house.submit() for _ in range(9)]
-    info = house.hands.info
-    await house.broker.renew(type(info)(**{f: getattr(info, f) for f in info.__struct_fields__} | {"paces": {"noop": 500.0}}), [])
+    house.hands.info = replace(house.hands.info, paces={"noop": 500.0})
+    await house.hands.live()
     assert (await house.job(ids[-1]))["eta_s"] == 8 * 0.5 / 4
     await house.ask("POST", "/queues/default/pause")
 
@@ -128,11 +127,6 @@ async def most_at_a_time(crew):
         if event.kind is EventKind.RUNNING:
             running.add(event.job_id)
         else:
-            running.discard(event.job_id) if event.kind not in (EventKind.PROGRESS, EventKind.LOG) else None
+            running.discard(event.job_id)  # a nap says nothing, so it has come to an end
         most = max(most, len(running))
     return most
-
-
-def test_the_tasks_of_the_crew_are_there():
-    assert "nap" in load([HAZARDOUS])
-    assert asyncio.iscoroutinefunction(most_at_a_time)
