@@ -10,7 +10,7 @@ from kit.values import claim, finish, get_one, ids, queue_stats, spec, submit, s
 from penstock.core.fairness import MOST_LINES, ClientTerms, starts_before
 from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobSpec, Priority
-from penstock.core.lifecycle import AGE_STEP_MS, Released
+from penstock.core.lifecycle import AGE_STEP_MS, Claim, Released
 from penstock.ports import Broker
 
 FLOOD = 5_000
