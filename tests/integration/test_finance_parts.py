@@ -1,4 +1,4 @@
-"""Finance simulations on a real worker: over all slots, with an estimate all along, to the bits of one piece."""
+"""Finance simulations on a real worker: on all slots, with an estimate all along, to the same bits."""
 
 import msgspec
 import pytest
