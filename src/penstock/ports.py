@@ -12,6 +12,8 @@ import msgspec
 
 from penstock.core.attempt import FromChild, Reply, Run
 from penstock.core.drain import Full
+from penstock.core.fairness import ClientTerms
+from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobProgress, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
@@ -122,6 +124,14 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     drain_per_s: float = 0.0
 
 
+class ClientWaits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of a client wait in a queue."""
+
+    queue: str
+    client: str
+    jobs: int
+
+
 class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
     """A worker with what it holds. ``live`` is false once its lease has lapsed."""
 
@@ -189,8 +199,9 @@ class Broker(Protocol):
         ...
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
-        """Up to ``limit`` due jobs, by rank, then id; paused queues give none.
+        """Up to ``limit`` due jobs, as `fairness.choose` orders them; paused queues give none.
 
+        Jobs without a client go by rank, then id. What a limit keeps back is given out when there is room.
         In one step each attempt is counted, its token issued and the worker's lease extended. With
         nothing due, waits up to ``wait_s`` for a signal, without polling, and may return early empty.
         Cancelled while it waits, it has claimed nothing; cancelled while it claims, it returns the claims.
@@ -300,6 +311,21 @@ class Broker(Protocol):
 
     async def stats(self) -> Stats:
         """Depths, ages, workers, and what the cache spared."""
+        ...
+
+    async def limit_client(self, client: str, terms: ClientTerms | None) -> None:
+        """Allow a client so many jobs at a time, over all queues, and a share; None forgets what was said.
+
+        Kept on the shelf `fairness.CLIENTS`; from the next claim on, what runs already counts, too.
+        """
+        ...
+
+    async def ahead(self, job_ids: Sequence[str]) -> list[Ahead | None]:
+        """What each job has in front of it in its queue; None for one that does not wait in a queue."""
+        ...
+
+    async def clients(self, limit: int) -> list[ClientWaits]:
+        """Of each queue the clients with the most waiting jobs, at most so many, those with most first."""
         ...
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:

@@ -1,5 +1,6 @@
 """A job as an inert, frozen value. Verbs live on the broker; rules live in ``lifecycle``."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -163,7 +164,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker tells of itself each time it renews its lease."""
+    """What a worker tells of itself each time it renews its lease.
+
+    ``paces``: how long the tasks it ran last usually take, in milliseconds.
+    """
 
     id: str
     node: str
@@ -175,3 +179,4 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int = 0
     version: str = ""
     draining: bool = False
+    paces: Mapping[str, float] = {}

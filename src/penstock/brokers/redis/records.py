@@ -3,6 +3,7 @@
 The layouts of stamps and records are those of ``lua/common.lua``; only Python reads the fixed part.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -43,6 +44,11 @@ _STOP = 1
 _CACHED = 2
 _STAMP = 10
 _RECORD = Struct("<BBHBB3sB6s7s6s6sB")
+_DIGEST = 8
+_TERMS = Struct("<HH")
+_MOST = 0xFFFF
+_SUFFIX = 1 + 2 * _DIGEST + _TERMS.size
+_LONGEST_LINE = 0xFF - _SUFFIX
 _CHARGED = Struct("<HBBB")
 _FAMILY = Struct("<7sIIIIIIBBB")
 _ATTEMPT = Struct("<6s6sB")
@@ -123,6 +129,8 @@ def id_texts(raw: bytes) -> list[str]:
 def pack_spec(spec: JobSpec) -> bytes:
     """The fixed part of a job, in front of it its stamp but for the time at which it is kept."""
     queue = b"" if spec.queue == USUAL_QUEUE else spec.queue.encode()
+    if spec.client is not None or spec.max_running is not None:
+        queue = _line(queue, spec)
     stamp = lifecycle.rank(spec.priority, 0).to_bytes(3, "little") + bytes((len(queue),)) + queue
     fields = (
         spec.task,
@@ -153,6 +161,32 @@ def pack_spec(spec: JobSpec) -> bytes:
     return stamp + _encode(fields[:told])
 
 
+def digest(name: str) -> bytes:
+    """A client or a task as the scripts know it; all zero for none."""
+    return hashlib.blake2b(name.encode(), digest_size=_DIGEST).digest() if name else bytes(_DIGEST)
+
+
+def _line(queue: bytes, spec: JobSpec) -> bytes:
+    """What follows the queue's name in the stamp, see ``lua/common.lua``."""
+    if len(queue) > _LONGEST_LINE:
+        return queue  # there is no room for whose it is; no edge lets such a name in
+    return queue + _suffix(spec.client or "", spec.task, spec.weight, spec.max_running)
+
+
+@lru_cache  # a client's jobs mostly share theirs
+def _suffix(client: str, task: str, weight: int, max_running: int | None) -> bytes:
+    mine = digest("" if max_running is None else task)
+    if not any(mine) and not client:
+        return b""
+    return b"\0" + digest(client) + mine + _TERMS.pack(min(weight, _MOST), min(max_running or 0, _MOST))
+
+
+def _queue(stamped: bytes) -> str:
+    if len(stamped) >= _SUFFIX and stamped[-_SUFFIX] == 0:
+        stamped = stamped[:-_SUFFIX]
+    return stamped.decode() or USUAL_QUEUE
+
+
 @lru_cache  # a task's jobs mostly share theirs
 def _pack_limits(limits: Limits) -> bytes | None:
     """Only what is not as usual, by name."""
@@ -174,7 +208,7 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         task=fixed.task,
         version=fixed.version,
         params=msgspec.Raw(fixed.params),
-        queue=stored[_STAMP:body].decode() or USUAL_QUEUE,
+        queue=_queue(stored[_STAMP:body]),
         priority=_priority(fixed.priority, stored[6:9]),
         limits=_read_limits(fixed.limits),
         fingerprint=fixed.fingerprint if isinstance(fixed.fingerprint, str) else fixed.fingerprint.hex(),
@@ -211,7 +245,7 @@ def may_match(stored: bytes, record: bytes | None, query: JobQuery) -> bool:
     state = State.QUEUED if record is None else STATES[record[0]]
     return (
         query.state in {None, state}
-        and query.queue in {None, stored[_STAMP:body].decode() or USUAL_QUEUE}
+        and query.queue in {None, _queue(stored[_STAMP:body])}
         and (query.task is None or query.task == _decode_task(memoryview(stored)[body:]).task)
         and (query.client is None or query.client == _decode(memoryview(stored)[body:]).client)
     )

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from penstock.brokers.sqlite import removal, submission, verbs
+from penstock.brokers.sqlite import lines, removal, submission, verbs
 from penstock.brokers.sqlite.rows import job_by_id
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import family, lifecycle
@@ -287,13 +287,14 @@ def _finish(tx: Transaction, n: int) -> None:
 def _forget_page(tx: Transaction, n: int, below: int, limit: int) -> int:
     """Forget parts; one that runs is told to stop, and is then like any cancelled job."""
     rows = tx.connection.execute(
-        "SELECT jobs.n, queue, state FROM parts JOIN jobs USING (n) WHERE family = ? AND number < ?"
+        "SELECT jobs.n, queue, state, line FROM parts JOIN jobs USING (n) WHERE family = ? AND number < ?"
         " ORDER BY number LIMIT ?",
         (n, below, limit),
     ).fetchall()
     idle = [row for row in rows if row[2] != State.RUNNING]
     tx.connection.executemany("DELETE FROM jobs WHERE n = ?", [row[:1] for row in idle])
-    removal.forget(tx, idle)
+    removal.forget(tx, [row[:3] for row in idle])
+    lines.refresh(tx.connection, {(row[1], row[3]) for row in idle if row[2] == State.QUEUED})
     for row in rows:
         if row[2] == State.RUNNING:
             tx.connection.execute("UPDATE jobs SET cancel = 1 WHERE n = ?", row[:1])
