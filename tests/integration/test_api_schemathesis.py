@@ -26,9 +26,9 @@ def scale(values: list[float], factor: float = 2.0, label: str = "x") -> list[fl
     return values
 """
 
-UNSAID = {"DELETE /dead", "POST /dead/retry", "GET /jobs/{job_id}/events"}
+UNSAID = {"DELETE /dead", "POST /dead/retry", "GET /jobs/{job_id}/events", "GET /jobs/export"}
 """Data that fit the document may be refused here: it cannot say "exactly one of" of a query, nor which events
-there were."""
+there were, nor that history is off."""
 
 ENDLESS = {"GET /events"}
 
