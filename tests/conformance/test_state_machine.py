@@ -30,10 +30,9 @@ from kit.values import BROKEN, CRASHED, DONE, feed, finish, held, spec, worker
 from msgspec.structs import replace
 
 from penstock.core.fairness import ClientTerms
-from penstock.core.job import AfterFailure, JobError, JobProgress, Limits, Priority, State
+from penstock.core.job import TRANSITIONS, AfterFailure, JobError, JobProgress, Limits, Priority, State
 from penstock.core.lifecycle import (
     AGE_STEP_MS,
-    TRANSITIONS,
     Cancelled,
     Claim,
     Failed,

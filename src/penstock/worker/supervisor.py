@@ -21,7 +21,7 @@ from penstock.core.attempt import Request
 from penstock.core.errors import PenstockError
 from penstock.core.job import JobProgress, WorkerInfo
 from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, Succeeded, settlement
-from penstock.ports import Broker, Executor, Orders, Spool
+from penstock.ports import Broker, Orders
 from penstock.worker.errands import Errands
 from penstock.worker.holding import Holding
 from penstock.worker.journal import Journal
@@ -31,6 +31,7 @@ from penstock.worker.policy import WorkerPolicy
 from penstock.worker.runtimes import RunTimes
 from penstock.worker.safe import Safe
 from penstock.worker.slot import Slot
+from penstock.worker_ports import Executor, Spool
 
 REPORT_S = 0.25
 """What tasks say is published at most this often; otherwise the lease is renewed every second."""

@@ -15,6 +15,7 @@ from penstock.brokers.redis.figures import read_stats
 from penstock.brokers.redis.gather import Gather, Known
 from penstock.brokers.redis.link import Link, heed_cancel
 from penstock.brokers.redis.mailbox import Mailbox
+from penstock.brokers.redis.memory import read_attempts
 from penstock.brokers.redis.packing import (
     PackedJob,
     pack_cancel,
@@ -27,7 +28,7 @@ from penstock.brokers.redis.packing import (
     pack_terms,
 )
 from penstock.brokers.redis.reader import Reader
-from penstock.brokers.redis.records import id_bytes, read_answers, read_attempts, read_claims, read_jobs
+from penstock.brokers.redis.records import id_bytes, read_answers, read_claims, read_jobs
 from penstock.brokers.redis.sharing import print_of
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter

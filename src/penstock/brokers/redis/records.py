@@ -5,7 +5,7 @@ The layouts of stamps and records are those of ``lua/common.lua``; only Python r
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import repeat
 from struct import Struct
@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from penstock.brokers.redis.sharing import read_full, waiters
-from penstock.core import family, lifecycle, past
+from penstock.core import family, lifecycle
 from penstock.core.job import (
     AfterFailure,
     Job,
@@ -51,7 +51,6 @@ _SUFFIX = 1 + 2 * _DIGEST + _TERMS.size
 _LONGEST_LINE = 0xFF - _SUFFIX
 _CHARGED = Struct("<HBBB")
 _FAMILY = Struct("<7sIIIIIIBBB")
-_ATTEMPT = Struct("<6s6sB")
 _HEX = re.compile("[0-9a-f]{64}")
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -99,7 +98,6 @@ _decode_limits = msgspec.msgpack.Decoder(Limits).decode
 _decode_task = msgspec.msgpack.Decoder(_Task).decode
 _progress = msgspec.msgpack.Decoder(JobProgress).decode
 _error = msgspec.json.Decoder(JobError).decode
-_ending = msgspec.msgpack.Decoder(past.Ending).decode
 _USUAL_LIMITS = Limits()
 _PRIORITIES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
 _PLACES = {priority: place for place, priority in enumerate(_PRIORITIES)}
@@ -332,28 +330,6 @@ def _with_parts(claim: Claim, packed: bytes, partial: bytes) -> Claim:
     return replace(claim, parts=parts, ready=ready, partial=msgspec.Raw(partial) if partial else None)
 
 
-def read_attempts(job: Job | None, kept: bytes | None) -> list[past.Attempt]:
-    """What a job remembers, from its job and what ``lua/settle.lua`` keeps."""
-    if job is None:
-        return []
-    return past.attempts_of(job, list(_kept_attempts(kept or b"")))
-
-
-def _kept_attempts(kept: bytes) -> Iterator[past.Attempt]:
-    at = 0
-    while at < len(kept):
-        size = _number(kept[at : at + 2])
-        yield _read_attempt(kept[at + 2 : at + 2 + size])
-        at += 2 + size
-
-
-def _read_attempt(kept: bytes) -> past.Attempt:
-    started, now, length = _ATTEMPT.unpack_from(kept)
-    body = _ATTEMPT.size + length
-    worker = kept[_ATTEMPT.size : body].decode()
-    return past.ended(_ending(kept[body:]), worker or None, _number(started) or None, _number(now))
-
-
 def _read_job(  # noqa: PLR0917 - the columns of a row
     job_id: str,
     stored: bytes,
@@ -366,7 +342,7 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
     if record is not None and record[0] >= len(STATES):
         return None  # a newer release's affair
     spec = read_spec(job_id, stored)
-    created_at = _number(stored[:6])
+    created_at = number(stored[:6])
     if record is None:
         return Job(
             spec=spec,
@@ -381,16 +357,16 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
         spec=spec,
         state=STATES[state],
         created_at=created_at,
-        due_at=_number(due),
+        due_at=number(due),
         attempt=attempt,
         losses=losses,
         crashes=crashes,
         handbacks=handbacks,
-        token=_number(token),
+        token=number(token),
         worker=record[_RECORD.size + length :].decode() or None,
         cancel_requested=bool(flags & _STOP),
-        started_at=_number(started) or None,
-        finished_at=_number(finished) or None,
+        started_at=number(started) or None,
+        finished_at=number(finished) or None,
         progress=None if progress is None else _progress(progress),
         error=None if error is None else _error(error),
         result=None if result is None else msgspec.Raw(result),
@@ -399,7 +375,8 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
     )
 
 
-def _number(raw: bytes) -> int:
+def number(raw: bytes) -> int:
+    """A number as the scripts keep it."""
     return int.from_bytes(raw, "little")
 
 

@@ -40,11 +40,8 @@ def command() -> typer.Typer:
             found = (await client.send(messages.report("/queues", clients=clients or None)))["queues"]
             if as_json:
                 show.as_json(found)
-                return
-            columns = ("queue", "queued", "running", "scheduled", "limit", "ended/s", "head waits", "")
-            show.table(columns, map(_row, found), "no queue was used yet")
-            if clients:
-                show.table(("queue", "client", "queued"), _waits(found), "no client's jobs wait")
+            else:
+                _show(found, clients=clients)
 
         with_client(url, action, as_json=as_json)
 
@@ -69,6 +66,13 @@ def _limit(jobs: str) -> int | None:
         message = f'write a number of jobs, or "default", not {jobs!r}'
         raise PenstockError(ErrorCode.INVALID_REQUEST, message)
     return int(jobs)
+
+
+def _show(queues: list[dict[str, Any]], *, clients: bool) -> None:
+    columns = ("queue", "queued", "running", "scheduled", "limit", "ended/s", "head waits", "")
+    show.table(columns, map(_row, queues), "no queue was used yet")
+    if clients:
+        show.table(("queue", "client", "queued"), _waits(queues), "no client's jobs wait")
 
 
 def _row(queue: dict[str, Any]) -> tuple[object, ...]:
