@@ -38,7 +38,8 @@ there were, that history is off, what a cron line is, or that volatilities are t
 UNSAID_FIELDS = {"after", "run_at", "cron"}
 """Nor that jobs to wait for must be there, and times be near."""
 
-ENDLESS = {"GET /events"}
+ENDLESS = {"GET /events", "GET /add"}
+"""The second waits for a worker, and nobody works here; ``POST /task`` takes the same questions."""
 
 
 @pytest.fixture(scope="module", params=["no keys", "keys"])
