@@ -26,6 +26,7 @@ from penstock.service.dead import DeadLetters
 from penstock.service.extension import EXTEND, manifest_of
 from penstock.service.later import delay_ms, unknown_ahead
 from penstock.service.places import Places
+from penstock.service.probe import Probe
 from penstock.service.schedules import Schedules
 from penstock.service.waits import wait_any
 
@@ -44,6 +45,7 @@ class Desk:
         self.dead = DeadLetters(broker)
         self.schedules = Schedules(broker, lambda asked: self._spec(asked, None, "", None), node)
         self.places = Places(broker)
+        self.probe = Probe(broker, node)
         self.clients = Clients(broker)
 
     @property
