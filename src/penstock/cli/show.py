@@ -142,7 +142,7 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         "progress": job.progress
         and not job.final
         and f"{job.progress.fraction:.0%}  {escape(job.progress.message)}",
-        "parts": job.parts and _parts(job.parts),
+        "parts": job.parts and _parts(job.parts, merging=not job.final),
         "part": job.part is not None and f"{job.part} of {job.parent_id}",
         "error": job.error and f"[red]{escape(job.error.code)}: {escape(job.error.message)}[/red]",
         "params": escape(_compact(job.params)),
@@ -158,9 +158,10 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         _attempts(attempts)
 
 
-def _parts(parts: PartsView) -> str:
+def _parts(parts: PartsView, *, merging: bool) -> str:
     failed = f", {parts.failed} failed" if parts.failed else ""
-    return f"{parts.done} of {parts.total} done{failed}, {parts.merged} merged"
+    merged = f", {parts.merged} merged" if merging else ""
+    return f"{parts.done} of {parts.total} done{failed}{merged}"
 
 
 def _attempts(attempts: Sequence[AttemptView]) -> None:

@@ -241,14 +241,18 @@ def accept(spec: JobSpec, now: int) -> Job:
 
 
 def start(job: Job, worker: str, token: int, now: int) -> Job:
-    """A claimed job: its attempt is counted and its token issued in the same step."""
+    """A claimed job: its attempt is counted and its token issued in the same step.
+
+    A job that was split began when it was.
+    """
+    split = job.parts is not None and job.parts.known
     return replace(
         job,
         state=State.RUNNING,
         attempt=job.attempt + 1,
         token=token,
         worker=worker,
-        started_at=now,
+        started_at=job.started_at if split else now,
         finished_at=None,
         progress=None,
         error=None,

@@ -124,7 +124,7 @@ def insert(tx: Transaction, job: Job) -> Receipt:
         lines.learn(tx.connection, spec)
         if job.state is State.QUEUED:
             lines.arrived(tx.connection, spec.queue, line, rank)
-    tell(tx, [(job.id, job.state, NO_DATA)])
+    tell(tx, [(job.id, job.state, NO_DATA if spec.part is None else encode({"part": spec.part}))])
     return Receipt(admission=Admission.ACCEPTED, job=job)
 
 

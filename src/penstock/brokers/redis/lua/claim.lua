@@ -102,7 +102,8 @@ local function begin(record, spec, token)
   if record then
     local job = unpack_record(record)
     job.state, job.attempt, job.token, job.worker = RUNNING, job.attempt + 1, token, worker
-    job.started, job.finished = now, 0
+    if not was_split(job.flags) then job.started = now end
+    job.finished = 0
     return pack(job), job.attempt, job.losses, job.crashes, job.handbacks, job.queue
   end
   local created, head, length, at = struct.unpack(STAMP, spec)

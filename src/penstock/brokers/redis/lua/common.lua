@@ -46,7 +46,8 @@ if now == 0 then now = clock end
 local OWN = 3
 
 local SCHEDULED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
-local STOP, CACHED = 1, 2 -- a record's flags: a cancel was asked for; the answer was known, it never ran
+-- A record's flags: a cancel was asked for; the answer was known, it never ran; it was split, and has begun with that.
+local STOP, CACHED, SPLIT = 1, 2, 4
 local DRAIN_MS, DRAINS, DRAIN_S = 10000, 6, 120 -- as in core/drain.py, and how long the counts are kept
 local CHUNK = 4000 -- Lua's stack holds some 8000 values
 
@@ -127,6 +128,7 @@ local function queue_of(line)
   if named(line) then return string.sub(line, 1, -SUFFIX - 1) end
   return line
 end
+local function was_split(flags) return math.floor(flags / SPLIT) % 2 == 1 end
 -- The stamp in front of a job's fixed part: when it was made, head, length of the line and that line, in which the
 -- queue's name is left out if it is the usual one. After a suffix come the client's weight and how many of the task
 -- may run, two bytes each, which belong to the stamp and not to the line.

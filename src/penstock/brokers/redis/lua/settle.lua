@@ -72,6 +72,7 @@ for i = 1, total do
       elseif state == RUNNING then
         steps[id] = ARGV[OWN + i]
         aside(queue, -1)
+        if not was_split(flags) then flags = flags + SPLIT end
         names = queue
       else
         finished = now
