@@ -36,8 +36,9 @@ def start(make_node, redis):
 
 def test_three_equal_nodes_say_who_did_what_and_forget_nothing(make_node, redis, tmp_path):
     nodes = start(make_node, redis)
-    with Nginx(tmp_path, [node.port for node in nodes]) as door:
-        assert {door.ask("GET", "/whoami").json()["node"] for _ in range(12)} == set(NAMES)
+    front = Nginx(tmp_path, [node.port for node in nodes])
+    with front, httpx.Client(base_url=front.url, timeout=20) as door:
+        assert {door.request("GET", "/whoami").json()["node"] for _ in range(12)} == set(NAMES)
         _directly(door)
         _refusals(door)
         _diagnosis(nodes)
@@ -54,11 +55,11 @@ def test_three_equal_nodes_say_who_did_what_and_forget_nothing(make_node, redis,
 
 def _directly(door):
     with ThreadPoolExecutor(8) as pool:
-        ask = lambda n: door.ask("GET", f"/add?a={n}&b=0.5&cost_s=0.05")  # noqa: E731
+        ask = lambda n: door.request("GET", f"/add?a={n}&b=0.5&cost_s=0.05")  # noqa: E731
         answers = list(pool.map(ask, range(24)))
     assert [answer.json()["sum"] for answer in answers] == [n + 0.5 for n in range(24)]
     assert {answer.json()["handled_by"] for answer in answers} == set(NAMES), "every node took some"
-    late = door.ask("GET", "/add?a=1&b=2&cost_s=30&wait=0.2")
+    late = door.request("GET", "/add?a=1&b=2&cost_s=30&wait=0.2")
     assert (late.status_code, late.json()["error"]["code"]) == (504, "TASK_TIMEOUT")
 
 
@@ -69,7 +70,7 @@ def _refusals(door):
         ("POST", "/task?a=1&b=2&operation=divide", 400),
         ("GET", "/tasks/nobody/status", 404),
     ]:
-        answer = door.ask(method, path)
+        answer = door.request(method, path)
         assert answer.status_code == status, (path, answer.text)
         assert answer.json()["error"]["message"]
 
@@ -82,20 +83,20 @@ def _diagnosis(nodes):
 
 def _in_the_background(door):
     """Sums with a cost; each is asked for until it is complete. What was told of each, by id."""
-    begun = [door.ask("POST", f"/task?a={n}&b={n}&cost_s=0.05") for n in range(12)]
+    begun = [door.request("POST", f"/task?a={n}&b={n}&cost_s=0.05") for n in range(12)]
     assert {answer.status_code for answer in begun} == {202}
     initiators = {answer.json()["task_id"]: answer.json()["initiated_by"] for answer in begun}
     done = {}
     for answer in begun:
         path = answer.headers["location"]
-        told = until(lambda path=path: _complete(door.ask("GET", path).json()), what=path)
+        told = until(lambda path=path: _complete(door.request("GET", path).json()), what=path)
         done[told["task_id"]] = told
         assert told["initiated_by"] == initiators[told["task_id"]]
     assert sorted(told["result"] for told in done.values()) == [2 * n for n in range(12)]
     for who in ("initiated_by", "handled_by"):
         assert len(Counter(told[who] for told in done.values())) > 1, who
     some = next(iter(done))
-    checkers = {door.ask("GET", f"/tasks/{some}/status").json()["checked_by"] for _ in range(12)}
+    checkers = {door.request("GET", f"/tasks/{some}/status").json()["checked_by"] for _ in range(12)}
     assert checkers == set(NAMES), "whoever answers is named"
     return done
 
@@ -115,8 +116,8 @@ def _started_on(node, done):
 
 def _still_there(door, done, begun):
     for task_id, before in done.items():
-        after = door.ask("GET", f"/tasks/{task_id}/status").json()
+        after = door.request("GET", f"/tasks/{task_id}/status").json()
         assert after | {"checked_by": ""} == before | {"checked_by": ""}
     path = f"/tasks/{begun['task_id']}/status"
-    told = until(lambda: _complete(door.ask("GET", path).json()), what="the sum of before")
+    told = until(lambda: _complete(door.request("GET", path).json()), what="the sum of before")
     assert (told["result"], told["initiated_by"]) == (42, begun["initiated_by"])
