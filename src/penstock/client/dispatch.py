@@ -31,13 +31,13 @@ PAUSE_S = 0.5
 
 MOST_RUNNING = 1_000
 
+Connection = tuple[Client, Callable[[], None] | None]
+
 
 class Dispatch:
-    """``connect`` gives a client, and what is to be called at the end, when the first job is wanted."""
+    """``connect`` gives a client when the first job is wanted, and how to end its node if that is our own."""
 
-    def __init__(
-        self, connect: Callable[[Wanted], tuple[Client, Callable[[], None]]], options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, connect: Callable[[Wanted], Connection], options: Mapping[str, Any]) -> None:
         self._connect = connect
         self._options = dict(options)
         self._wishes: SimpleQueue[JobFuture | str | None] = SimpleQueue()
@@ -47,6 +47,7 @@ class Dispatch:
         self._unended: set[JobFuture] = set()
         self._closing = False
         self._client: Client | None = None
+        self._end_node: Callable[[], None] | None = None
         self._sender = threading.Thread(target=self._send_all, name="penstock-executor-send", daemon=True)
         self._waiter = threading.Thread(target=self._wait_for_all, name="penstock-executor-wait", daemon=True)
 
@@ -101,7 +102,7 @@ class Dispatch:
     def cancel_waiting(self) -> None:
         """Cancel every future whose job does not run yet."""
         running: set[str] = set()
-        if self._client is not None and self._open:
+        if self._client is not None and self._unended:
             found = self._client.jobs(state=State.RUNNING, limit=MOST_RUNNING)
             running = {job.id for job in found}
         with self._changed:
@@ -113,27 +114,32 @@ class Dispatch:
 
     def _send_all(self) -> None:
         self._waiter.start()
-        end: Callable[[], None] = lambda: None  # noqa: E731 - replaced once there is something to end
         try:
             while (batch := self._next_batch()) is not None:
                 if self._client is None:
-                    self._client, end = self._connected(batch)
+                    self._open_client(batch)
                 if self._client is not None:
                     self._send(self._client, batch)
         finally:
             self._waiter.join()
-            if self._client is not None:
-                self._client.close()
-            end()
+            self._leave()
 
-    def _connected(self, batch: list[JobFuture | str]) -> tuple[Client | None, Callable[[], None]]:
-        futures = [each for each in batch if isinstance(each, JobFuture) and not each.done()]
+    def _open_client(self, batch: list[JobFuture | str]) -> None:
+        futures = _unended(batch)
         if futures:
             try:
-                return self._connect(futures[0].wanted)
+                self._client, self._end_node = self._connect(futures[0].wanted)
             except (PenstockError, OSError) as failed:
                 _fail(futures, failed)
-        return None, lambda: None
+
+    def _leave(self) -> None:
+        if self._client is None:
+            return
+        while not self._wishes.empty():  # what was cancelled last
+            self._send(self._client, [wish for wish in [self._wishes.get()] if wish is not None])
+        self._client.close()
+        if self._end_node is not None:
+            self._end_node()
 
     def _next_batch(self) -> list[JobFuture | str] | None:
         """What is wanted by now, as much as fits into one request; None at the end."""
@@ -150,8 +156,10 @@ class Dispatch:
         return batch
 
     def _send(self, client: Client, batch: list[JobFuture | str]) -> None:
-        self._submit(client, [each for each in batch if isinstance(each, JobFuture) and not each.done()])
+        self._submit(client, _unended(batch))
         for job_id in (each for each in batch if isinstance(each, str)):
+            if self._closing and self._end_node is not None:
+                break  # the node ends with all that it runs
             with contextlib.suppress(PenstockError):  # it has ended meanwhile, or nobody can be told
                 client.cancel(job_id)
         if self._refused:
@@ -185,7 +193,7 @@ class Dispatch:
                 self._changed.notify_all()
         if job.final:
             future.end(job)
-        elif future.done():
+        elif future.claimed:
             self.drop(future)
 
     # the thread that waits
@@ -226,6 +234,10 @@ class Dispatch:
             if len(self._open) > len(ids):
                 for job_id in ids:
                     self._open[job_id] = self._open.pop(job_id)
+
+
+def _unended(batch: Iterable[JobFuture | str]) -> list[JobFuture]:
+    return [each for each in batch if isinstance(each, JobFuture) and not each.claimed]
 
 
 def _fail(futures: Iterable[JobFuture], error: Exception) -> None:

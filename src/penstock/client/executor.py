@@ -4,12 +4,12 @@ import atexit
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent import futures
 from typing import Any
 
 from penstock.client.calls import Wanted, unservable, wanted
-from penstock.client.dispatch import Dispatch
+from penstock.client.dispatch import Connection, Dispatch
 from penstock.client.future import JobFuture
 from penstock.client.own_node import OwnNode, refuse_within
 from penstock.client.shells import Client
@@ -46,9 +46,9 @@ class Executor(futures.Executor):
         if address is None:
             refuse_within()
 
-        def connect(first: Wanted) -> tuple[Client, Callable[[], None]]:
+        def connect(first: Wanted) -> Connection:
             if address is not None:
-                return Client(address, api_key=api_key, patience_s=patience_s), lambda: None
+                return Client(address, api_key=api_key, patience_s=patience_s), None
             return _own(first, modules, max_workers, patience_s)
 
         self._dispatch = Dispatch(connect, options)
@@ -77,9 +77,7 @@ class Executor(futures.Executor):
             self._dispatch.join()
 
 
-def _own(
-    first: Wanted, modules: Iterable[str], slots: int | None, patience_s: float
-) -> tuple[Client, Callable[[], None]]:
+def _own(first: Wanted, modules: Iterable[str], slots: int | None, patience_s: float) -> Connection:
     named = [*dict.fromkeys([*modules, *([first.module] if first.module else [])])]
     for problem in filter(None, map(unservable, named)):
         raise problem

@@ -38,6 +38,11 @@ class JobFuture(Future[Any]):
         self._behind = behind
         self._once = threading.Lock()  # never released: whoever gets it ends the future
 
+    @property
+    def claimed(self) -> bool:
+        """Whether it has ended, or is just being ended."""
+        return self._once.locked()
+
     def cancel(self) -> bool:
         """End the future, and the job as well, also if it runs; False if it has ended otherwise."""
         if not self._cancelled_here():
@@ -62,7 +67,7 @@ class JobFuture(Future[Any]):
             self._cancelled_here()
         elif job.state is not State.SUCCEEDED:
             self.fail(JobFailed(job))
-        elif not self.done():
+        elif not self.claimed:
             self._succeed(job)
 
     def _succeed(self, job: JobView) -> None:
