@@ -3,7 +3,7 @@ import { ask, listen } from "/assets/node.js";
 import { $, FINAL } from "/assets/show.js";
 
 const WORDS = { scheduled: "pending", queued: "pending", succeeded: "complete" };
-const BUSY_S = 2;
+const AWAY_S = 2;
 let following = new AbortController();
 
 $("sum").addEventListener("submit", async (event) => {
@@ -11,6 +11,7 @@ $("sum").addEventListener("submit", async (event) => {
   const form = new FormData(event.target);
   const numbers = Object.fromEntries(["a", "b"].map((name) => [name, Number(form.get(name))]));
   following.abort();
+  $("answer").hidden = true;
   following = new AbortController();
   try {
     if (event.submitter?.value === "direct") await addDirectly(numbers);
@@ -28,22 +29,26 @@ async function addDirectly({ a, b }) {
 
 async function addLater(params, signal) {
   let job = await ask("/tasks/add/jobs", { method: "POST", body: params });
-  show(job);
+  const news = (told) => {
+    if (FINAL.has(job.state) && !FINAL.has(told.state)) return; // an answer that was overtaken
+    job = told;
+    if (!signal.aborted) show(job);
+  };
+  const look = async () => news(await ask(`/jobs/${job.id}`).catch(() => job)); // whoever answers is the one that checked
+  news(job);
   window.dispatchEvent(new Event("news"));
   while (!FINAL.has(job.state) && !signal.aborted) {
     try {
-      await listen(job.id, (kind, data) => {
-        if (kind === "progress") job = { ...job, progress: data.data };
-        else if (kind !== "snapshot" && data.kind in { running: 0, queued: 0, scheduled: 0 }) job = { ...job, state: data.kind };
-        if (!signal.aborted) show(job);
+      await listen(job.id, (kind, told) => {
+        if (kind === "snapshot") news(told);
+        else if (kind === "progress") news({ ...job, progress: told.data });
+        else if (kind !== "log") look();
       }, signal);
     } catch (failed) {
       if (failed.name === "AbortError") return;
-      await new Promise((resolve) => setTimeout(resolve, BUSY_S * 1000)); // the node is away: its jobs are not
+      await new Promise((resolve) => setTimeout(resolve, AWAY_S * 1000)); // the node is away; its jobs are not
     }
-    // Whoever answers this is the one that checked.
-    job = await ask(`/jobs/${job.id}`).catch(() => job);
-    if (!signal.aborted) show(job);
+    await look();
   }
   window.dispatchEvent(new Event("news"));
 }

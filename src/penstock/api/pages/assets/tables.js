@@ -30,7 +30,9 @@ function jobRow(job, took, age) {
   const parts = job.parts && `${grouped(job.parts.done)} of ${grouped(job.parts.total)}`;
   const said = element("td", "", ...progressOf(job));
   said.className = "said";
-  const [state, task] = cells(job.cancel_requested && !FINAL.has(job.state) ? badge("cancelling") : badge(job.state), name);
+  const tail = Object.assign(element("span", ` …${job.id.slice(-6)}`), { className: "faint" });
+  const stands = job.cancel_requested && !FINAL.has(job.state) ? badge("cancelling") : badge(job.state);
+  const [state, task] = [element("td", "", stands), element("td", "", name, tail)];
   return [state, task, said, ...cells(parts || "–", age, took, job.handled_by || "–", FINAL.has(job.state) ? "" : cancelButton(job))];
 }
 
@@ -39,7 +41,7 @@ function progressOf(job) {
   if (job.state === "succeeded") return [job.cached ? "answered from the cache" : ""];
   if (!job.progress) return [""];
   const { fraction, message } = job.progress;
-  return [bar(fraction, `Progress of ${job.task}`), element("span", `${Math.round(100 * fraction)} % ${message}`)];
+  return [bar(fraction, `Progress of ${job.task}`), element("span", [`${Math.round(100 * fraction)} %`, message].filter(Boolean).join(" · "))];
 }
 
 function cancelButton(job) {
