@@ -10,7 +10,6 @@ from typing import Any
 
 from penstock.client.calls import Wanted, unservable, wanted
 from penstock.client.dispatch import Connection, Dispatch
-from penstock.client.future import JobFuture
 from penstock.client.own_node import OwnNode, refuse_within
 from penstock.client.shells import Client
 from penstock.core.task import Task
@@ -55,8 +54,8 @@ class Executor(futures.Executor):
         _living.add(self._dispatch)
         weakref.finalize(self, self._dispatch.close).atexit = False  # see `_at_exit`
 
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> JobFuture:
-        """The future of ``fn(*args, **kwargs)``, a `@task` function or the name of a task.
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        """The future of ``fn(*args, **kwargs)``, a `@task` function or the name of a task: a `JobFuture`.
 
         Raises TypeError for what is no task or for arguments that do not fit, VALIDATION_ERROR for values
         that do not, RuntimeError after `shutdown`.
