@@ -52,6 +52,7 @@ class Reader:
             named = SAVED_AS.search(page, end, block.start())
             end = block.end()
             code = block["code"].replace("127.0.0.1:8000", f"127.0.0.1:{self._port}")
+            code = code.replace("300000", "210000")  # long enough to be killed, and to be waited for again
             if block["language"] == "python" and named:
                 (self._folder / named[1]).write_text(code)
             elif block["language"] == "python":
