@@ -196,7 +196,7 @@ async def test_a_list_is_sent_before_the_next_is_read(form):
             yield [replace(SOME, id=f"job-{number}", created_at=number)]
 
     async for piece in export.FORMATS[form].write([SOME], lists()):
-        sent.append(piece)  # noqa: PERF401 - the lists look at what was sent so far
+        sent.append(piece)  # noqa: PERF401 - the lists look at it meanwhile
     assert all(sent)
 
 

@@ -69,7 +69,7 @@ async def test_health_with_a_worker(house):
     await house.submit()
     await house.hands.live()
     health = (await house.ask("GET", "/health")).json()
-    assert set(health) == {"status", "broker", "workers", "queues", "node", "version"}
+    assert set(health) == {"status", "broker", "workers", "queues", "node", "version", "history"}
     assert (health["status"], health["broker"], health["node"]) == (
         "ok",
         {"status": "ok", "warnings": []},

@@ -57,6 +57,14 @@ def test_options_of_a_key(penstock):
     assert made["key"].startswith(f"pk_{made['id']}_")
 
 
+def test_what_a_key_allows_holds_for_its_client(penstock):
+    penstock("keys", "create", "free", "--role", "submit")
+    options = ("--client", "team", "--weight", 4, "--max-running", 2)
+    penstock("keys", "create", "app", "--role", "submit", *options)
+    allowed = json.loads(penstock("clients", "--json").stdout)
+    assert allowed == [{"client": "team", "max_running": 2, "weight": 4}]
+
+
 @pytest.mark.parametrize("by", ["name", "id"])
 def test_revoking(penstock, by):
     made = json.loads(penstock("keys", "create", "app", "--role", "read", "--json").stdout)

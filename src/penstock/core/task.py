@@ -28,6 +28,9 @@ Result = TypeVar("Result")
 MOST_CRASHES = 100
 """Brokers keep the count in one byte."""
 
+MOST_RUNNING = 65_535
+"""Brokers keep the limit in two bytes."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 
@@ -43,6 +46,7 @@ class Task(Generic[Params, Result]):
         limits: Limits,
         queue: str,
         priority: Priority,
+        max_running: int | None = None,
         example: Mapping[str, Any] | None,
         cache_ms: int = 0,
         data_version: str | Callable[[], str] = "",
@@ -60,6 +64,7 @@ class Task(Generic[Params, Result]):
         self.priority = priority
         self.cache_ms = cache_ms
         self._data_version = data_version
+        self.max_running = max_running
         self.description = inspect.cleandoc(function.__doc__ or "")
         self.example = MappingProxyType(dict(example or {}))
         self._shape = Shape.of(function, name)
@@ -268,6 +273,7 @@ def task(
     backoff_cap: str | float = "10m",
     queue: str = "default",
     priority: str = "medium",
+    max_running: int | None = None,
     example: Mapping[str, Any] | None = None,
     cache: str | float | bool | None = None,
     data_version: str | Callable[[], str] = "",
@@ -291,6 +297,7 @@ def task(
     backoff_cap: str | float = "10m",
     queue: str = "default",
     priority: str = "medium",
+    max_running: int | None = None,
     example: Mapping[str, Any] | None = None,
     cache: str | float | bool | None = None,
     data_version: str | Callable[[], str] = "",
@@ -309,6 +316,7 @@ def task(
       ``backoff_cap``, with full jitter.
     - ``crashes``: attempts that may end their process (segfault, out of memory, killed at a limit) before
       the job is quarantined, whatever retries are left; at most all attempts, 3 by default.
+    - ``max_running``: how many jobs of this task may run at a time, on all workers together; the others wait.
     - ``version``: change it when the same parameters should no longer give the same answer.
     - ``cache``: how long an answer is given to others that ask the same, True for twelve hours; see the guide
       on caching. Leave it out for a function that does more than answer. ``data_version``: what besides
@@ -320,6 +328,8 @@ def task(
         raise ValueError("retries must be at least 0 and threads at least 1")
     if crashes is not None and not 1 <= crashes <= min(retries + 1, MOST_CRASHES):
         raise ValueError(f"crashes must be from 1 to the attempts, which are {retries + 1}, not {crashes}")
+    if max_running is not None and not 1 <= max_running <= MOST_RUNNING:
+        raise ValueError(f"max_running must be from 1 to {MOST_RUNNING}, not {max_running}")
     limits = Limits(
         max_attempts=retries + 1,
         max_crashes=crashes or Limits().max_crashes,
@@ -342,6 +352,7 @@ def task(
             limits=limits,
             queue=queue,
             priority=Priority(priority),
+            max_running=max_running,
             example=example,
             cache_ms=cache_ms,
             data_version=data_version,

@@ -5,6 +5,7 @@ here is on the way of a job: whatever happens to the database, jobs are taken, r
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from penstock.service.threads import Threads
 Answer = TypeVar("Answer")
 
 ASK_S = 15.0
+CLOSE_S = 2.0
 READERS = 3
 EXPORT_PAGE = 500
 """Jobs that an export holds at a time."""
@@ -106,7 +108,9 @@ class Archive:
     async def close(self) -> None:
         """Let go of the database; one that does not answer is not waited for."""
         if self._history is not None:
-            await self._readers.do(self._history.close)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._readers.do(self._history.close)
         self._readers.close()
         self._writer.close()
 

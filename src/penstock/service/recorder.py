@@ -165,7 +165,7 @@ class Recorder:
 
     async def _sweep(self, history: History) -> None:
         """Write one page of all jobs, newest first; where it got to outlives this node."""
-        place, began = self._place, time.monotonic()
+        place, began = self._place, time.process_time()
         assert place is not None  # noqa: S101 - held by whoever sweeps
         listed = await self._broker.find(JobQuery(before=place.sweep or None, limit=SWEEP_PAGE))
         found = await read(self._broker, [job.id for job in listed])
@@ -180,11 +180,11 @@ class Recorder:
         await self._write(
             history, Chapter(cursor=place.cursor, told_at=place.told_at, sweep=sweep, records=records)
         )
-        await asyncio.sleep(rest_after(time.monotonic() - began))
+        await asyncio.sleep(rest_after(time.process_time() - began, urgent=False))
 
     async def _next(self, history: History) -> None:
         """Write the next page of the feed, or wait for one."""
-        place, now, began = self._place, self._clock(), time.monotonic()
+        place, now, began = self._place, self._clock(), time.process_time()
         assert place is not None  # noqa: S101 - held by whoever follows
         events = await self._broker.events(place.cursor, 0.0, PAGE)
         if not events:
@@ -194,7 +194,8 @@ class Recorder:
         if len(events) < PAGE:
             await asyncio.sleep(self._policy.gather_s)
         else:
-            await asyncio.sleep(rest_after(time.monotonic() - began))
+            urgent = now - events[0].at > self._policy.keep_events_ms / 8
+            await asyncio.sleep(rest_after(time.process_time() - began, urgent=urgent))
 
     async def _idle(self, history: History, place: Place, now: int) -> None:
         """Say that all up to ``now`` is written, and wait for more."""
