@@ -7,6 +7,7 @@ from functools import cached_property, partial, update_wrapper
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+import msgspec
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -120,6 +121,28 @@ class Task(Generic[Params, Result]):
         self._check_kept(params, model, kept)
         return kept
 
+    def bind(self, *args: Any, **kwargs: Any) -> bytes:
+        """The parameters of a call of the function, as `parse` gives them; a `Progress` is no parameter.
+
+        Raises TypeError as the call would, or VALIDATION_ERROR that names each field.
+        """
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as wrong:
+            raise TypeError(f"task {self.name}: {wrong}") from None
+        return self.parse(self._shape.given(bound.arguments))
+
+    def revive(self, result: Any) -> Any:
+        """A result that came as JSON, as the type that the function says it returns.
+
+        Raises VALIDATION_ERROR if it is none, such as the null that NaN becomes in JSON.
+        """
+        try:
+            return self._result.validate_json(msgspec.json.encode(result))
+        except ValidationError as invalid:
+            message = f"the result of task {self.name} is not what its annotation says: {invalid}"
+            raise PenstockError(ErrorCode.VALIDATION_ERROR, message) from None
+
     def _check_kept(self, params: Any, model: BaseModel, kept: bytes) -> None:
         """What is accepted must run on what was given: refuse parameters that JSON would change."""
         lost = [(path, "must be a finite number") for path in non_finite(params, "params")]
@@ -216,6 +239,10 @@ class Task(Generic[Params, Result]):
 
     # A tiny task costs less than looking these two up, so that is done once: not when the task is
     # declared, for its models may name types that are defined further down.
+
+    @cached_property
+    def _signature(self) -> inspect.Signature:
+        return self._shape.signature(self.function)
 
     @cached_property
     def _read(self) -> Callable[[bytes], BaseModel]:

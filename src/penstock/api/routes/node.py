@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from penstock.api.gauges import CacheCollector
@@ -22,10 +21,6 @@ def router(office: Office) -> APIRouter:
     routes = make_router("node")
     desk = office.desk
     gauges = _Gauges(office)
-
-    @routes.get("/", include_in_schema=False)
-    async def index() -> RedirectResponse:
-        return RedirectResponse("/docs")
 
     @routes.get("/whoami")
     async def whoami() -> dict[str, Any]:
