@@ -22,7 +22,7 @@ class WaitRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     ids: list[Annotated[str, Field(max_length=100)]] = Field(min_length=1, max_length=MOST)
-    wait: float = Field(default=0.0, ge=0, le=MAX_WAIT_S, description="seconds")
+    wait: float = Field(default=0.0, ge=0, le=MAX_WAIT_S, strict=True, description="seconds")
 
 
 class WaitAnswer(BaseModel):
