@@ -86,7 +86,7 @@ _EXAMPLE = {
 }
 
 
-@task(example=_EXAMPLE)
+@task(cache=True, example=_EXAMPLE)
 def european_option(option: Option, progress: Progress) -> OptionPrice:
     """Price of a European option by Monte Carlo simulation, with the Black-Scholes price beside it.
 

@@ -100,7 +100,7 @@ _EXAMPLE = {
 }
 
 
-@task(example=_EXAMPLE)
+@task(cache=True, example=_EXAMPLE)
 def portfolio_var(held: SimulatedHoldings, progress: Progress) -> ValueAtRisk:
     """Value at risk and expected shortfall of a portfolio by Monte Carlo simulation.
 
