@@ -159,5 +159,5 @@ def test_what_cannot_be_asked_or_met_is_named(optimiser):
     uneven = optimiser.ask(DEMAND | {"demand_df": {"habitat_name": ["Ditches"], "units_required": [1, 2]}})
     assert uneven.status_code == 422
     fields = [each["field"] for each in uneven.json()["error"]["details"]["fields"]]
-    assert fields == ["params.demand_df.units_required"]
+    assert fields == ["demand_df.units_required"]
     assert optimiser.ask({"target_lpa": "Winchester"}).status_code == 422

@@ -77,11 +77,17 @@ async def test_a_submission_with_task_is_answered_as_ever(house):
 async def test_a_demand_that_is_none_is_refused(house, body):
     refused = await house.ask("POST", "/jobs", body)
     assert refused.status_code == 422
-    assert refused.json()["error"]["details"]["fields"]
+    named = [each["field"] for each in refused.json()["error"]["details"]["fields"]]
+    assert named
+    assert not any(each.startswith("params") for each in named)
     assert await house.stored() == 0
 
 
-async def test_the_document_tells_of_both_bodies(house):
+async def test_the_document_has_the_parameters_at_the_tasks_own_route(house):
     document = (await house.ask("GET", "/openapi.json")).json()
-    body = document["components"]["schemas"]["SubmissionOrDemand"]["anyOf"]
-    assert [each["required"] for each in body] == [["task"], ["demand_df"]]
+    schemas = document["components"]["schemas"]
+    assert schemas["SubmissionOrDemand"] == schemas["Submission"]
+    body = document["paths"]["/tasks/habitat_allocation/jobs"]["post"]["requestBody"]
+    named = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert "demand_df" in schemas[named]["required"]
+    assert "demand_df" in document["paths"]["/jobs"]["post"]["description"]

@@ -26,9 +26,14 @@ def scale(values: list[float], factor: float = 2.0, label: str = "x") -> list[fl
     return values
 """
 
-UNSAID = {"DELETE /dead", "POST /dead/retry", "GET /jobs/{job_id}/events"}
+UNSAID = {
+    "DELETE /dead",
+    "POST /dead/retry",
+    "GET /jobs/{job_id}/events",
+    "POST /tasks/habitat_allocation/jobs",
+}
 """Data that fit the document may be refused here: it cannot say "exactly one of" of a query, nor which events
-there were."""
+there were, nor that two lists are of one length."""
 
 ENDLESS = {"GET /events"}
 

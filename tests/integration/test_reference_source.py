@@ -4,11 +4,13 @@ import copy
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.progress import DoNotRetry
+from penstock.tasks.habitat import loader
 from penstock.tasks.habitat import source as source_module
 from penstock.tasks.habitat.reference import packaged, packaged_rows
 from penstock.tasks.habitat.source import PATIENCE_S, URL, Source
@@ -55,6 +57,17 @@ def test_a_worker_sees_a_load_at_once_and_a_node_within_its_second(store, monkey
     monkeypatch.setattr(source_module, "FRESH_S", 0.0)
     assert source.data_version() == f"{stamp.version}.1"
     assert source.reference() is source.reference(), "read all tables again for nothing"
+
+
+def test_once_a_load_has_returned_no_node_names_the_old_market(url):
+    source = Source()
+    assert source.data_version() == packaged().version
+    with ThreadPoolExecutor(1) as threads:
+        loading = threads.submit(loader.load, url, None)
+        while not loading.done():
+            source.data_version()
+    assert source.data_version() == f"{packaged().version}.1"
+    assert loading.result()["changed"]
 
 
 def test_content_that_came_back_has_a_name_of_its_own(store, monkeypatch):

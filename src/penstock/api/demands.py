@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from penstock.api.wire import answer
+from penstock.core.errors import PenstockError, field_error
 from penstock.core.job import State
 from penstock.core.submission import Submission
 
@@ -42,13 +43,9 @@ class SubmissionOrDemand(Submission):
         return validate(given)
 
     @classmethod
-    def __get_pydantic_json_schema__(
-        cls, inner: CoreSchema, describe: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """Both kinds; the parameters stand in full at the task's own route."""
-        description = f"the parameters of {TASK}, as POST /tasks/{TASK}/jobs takes them"
-        demand = {"type": "object", "required": [SIGN], "title": "Demand", "description": description}
-        return {"anyOf": [describe(inner), demand]}
+    def __get_pydantic_json_schema__(cls, _: CoreSchema, describe: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A submission's: what a demand looks like stands at the task's own route."""
+        return describe(Submission.__pydantic_core_schema__)
 
 
 class Demand(SubmissionOrDemand):
@@ -67,6 +64,14 @@ def with_status(view: dict[str, Any]) -> dict[str, Any]:
 
 def _told(view: Mapping[str, Any]) -> dict[str, Any]:
     return {"job_id": view["id"], "status": STATUS[view["state"]]}
+
+
+def refusal_of(submission: Submission, refused: PenstockError) -> PenstockError:
+    """The same refusal, whose fields are called as in the body that came."""
+    fields = refused.details.get("fields")
+    if type(submission) is not Demand or not fields:
+        return refused
+    return field_error([(each["field"].removeprefix("params."), each["problem"]) for each in fields])
 
 
 def as_demanded(submission: Submission, view: Mapping[str, Any], status: int) -> Response:

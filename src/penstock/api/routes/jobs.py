@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from penstock.api.demands import SubmissionOrDemand, as_demanded, with_status
+from penstock.api.demands import SubmissionOrDemand, as_demanded, refusal_of, with_status
 from penstock.api.doors import confined_to, key_of
 from penstock.api.errors import field_of, request_id
 from penstock.api.office import Office
@@ -187,7 +187,10 @@ async def accept(
     """Submit, wait if asked to, and answer with the status that tells what happened."""
     if key is not None and submission.idempotency_key is None:
         submission = submission.model_copy(update={"idempotency_key": key})
-    receipt = await office.desk.submit(submission, request_id(request), wait_s, key_of(request))
+    try:
+        receipt = await office.desk.submit(submission, request_id(request), wait_s, key_of(request))
+    except PenstockError as refused:
+        raise refusal_of(submission, refused) from refused.__cause__
     view = receipt_view(receipt, office.node)
     known = receipt.admission is Admission.CACHED or view["state"].final
     return as_demanded(submission, view, 200 if known else 202)
