@@ -177,6 +177,15 @@ async def test_the_request_id_goes_all_the_way(house):
     assert (await house.ask("GET", answer.headers["location"])).json()["request_id"] == "order-66"
 
 
+async def test_an_answer_that_is_known_is_a_success_at_once(house):
+    data = {"task_type": "monte_carlo"} | OPTION
+    await finance(house, data)
+    await house.hands.work()
+    again = (await finance(house, data)).json()
+    assert (again["status"], again["estimated_wait_time_seconds"]) == ("SUCCESS", None)
+    assert (await house.ask("GET", f"/api/v1/tasks/{again['task_id']}")).json()["result"] == 42
+
+
 async def test_an_idempotency_key_repeats_the_answer(house):
     body = {"data": {"task_type": "monte_carlo"} | OPTION}
     answers = [await house.ask("POST", "/api/v1/tasks", body, idempotency_key="k") for _ in range(2)]
@@ -223,7 +232,7 @@ async def test_what_is_wrong_is_named_as_the_caller_calls_it(house, data, expect
 
 async def test_a_full_queue_and_an_unknown_task_are_the_engines_errors(open_house):
     house = await open_house([european_option], max_depth=2)
-    answers = [await finance(house, {"task_type": "monte_carlo"} | OPTION) for _ in range(3)]
+    answers = [await finance(house, {"task_type": "monte_carlo", "seed": n} | OPTION) for n in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 503]
     assert refused(answers[-1])[1] == "QUEUE_FULL"
     assert int(answers[-1].headers["retry-after"]) >= 1
