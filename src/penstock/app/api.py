@@ -16,6 +16,7 @@ from penstock.api.office import Office
 from penstock.app.broker import make_broker, open_patiently
 from penstock.app.entrance import make_entrance, watched
 from penstock.app.history import kept, make_archive
+from penstock.app.reference import tell_tasks
 from penstock.core.catalog import Catalog
 from penstock.service.desk import Desk
 from penstock.settings import Settings
@@ -41,6 +42,7 @@ def make_api(settings: Settings, catalog: Catalog, *, at_home: bool = False, rec
     ``at_home``: it answers only this process, which may do with the broker what it likes anyway. One that is
     only there for a moment leaves it to others to record history.
     """
+    tell_tasks(settings)
     registry = CollectorRegistry()
     broker = make_broker(settings, registry)
     desk = Desk(broker, catalog, settings.node)

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from penstock import __version__
 from penstock.app.broker import make_broker, open_patiently
+from penstock.app.reference import tell_tasks
 from penstock.app.spool import broker_key, worker_spool
 from penstock.core.clock import system_clock
 from penstock.core.errors import PenstockError
@@ -29,6 +30,7 @@ async def run_worker(settings: Settings, parent: int | None = None) -> None:
 
     ``parent`` is a file descriptor that closes when the process that started this one is gone.
     """
+    tell_tasks(settings)
     registry = CollectorRegistry()
     broker = make_broker(settings, registry)
     info = worker_info(settings)

@@ -90,12 +90,14 @@ class Task(Generic[Params, Result]):
     def data_version(self) -> str:
         """Which data the answer depends on besides the parameters, as they are now.
 
-        Raises INTERNAL_ERROR if the task's own function does not tell.
+        Raises INTERNAL_ERROR if the task's own function does not tell, or what that refuses with.
         """
         if isinstance(self._data_version, str):
             return self._data_version
         try:
             return str(self._data_version())
+        except PenstockError:
+            raise
         except Exception as failed:
             message = f"the data version of task {self.name} cannot be told: {type(failed).__name__}"
             raise PenstockError(ErrorCode.INTERNAL_ERROR, message) from failed

@@ -3,9 +3,9 @@
 A change here needs a migration in ``migrations/versions``; a test compares the two.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. Revisions are numbers, so that a newer release's can be told from an older one's."""
 
 VERSION_TABLE = "penstock_history_version"
@@ -77,3 +77,25 @@ feeds = Table(
     Column("told_at", BigInteger, nullable=False),
     Column("sweep", Text),
 )
+
+# Written from the results of one task, see `allocations`; history needs nothing of it itself.
+allocations = Table(
+    "penstock_allocations",
+    metadata,
+    Column("namespace", String(100), primary_key=True),
+    Column("job_id", String(100), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("demand", Text, nullable=False),
+    Column("bank", String(100), nullable=False),
+    Column("supply", Text, nullable=False),
+    Column("companion", Text),
+    Column("kind", String(20), nullable=False),
+    Column("tier", String(20), nullable=False),
+    Column("units", Double, nullable=False),
+    Column("unit_price", Double, nullable=False),
+    Column("cost", Double, nullable=False),
+    Column("price_source", Text, nullable=False),
+    Column("contract_size", String(20), nullable=False),
+    Column("data_version", String(100), nullable=False),
+)
+Index("penstock_allocations_bank", allocations.c.namespace, allocations.c.bank)

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.core.chapter import Chapter, Place
 from penstock.core.record import Asked, Record, Told, advance, asked_for
+from penstock.history import allocations
 from penstock.history.reading import NAMES, by_id, read_place
 from penstock.history.schema import feeds, jobs, submissions
 
@@ -51,6 +52,7 @@ def record(db: Connection, namespace: str, place: Place, chapter: Chapter) -> Pl
         return None
     records = [*chapter.records, *_told_of(db, namespace, chapter.told)]
     _upsert(db, namespace, records)
+    allocations.rewrite(db, namespace, records)
     _add(db, namespace, [*map(asked_for, records), *chapter.asked])
     return moved
 
@@ -101,5 +103,6 @@ def trim(db: Connection, namespace: str, results_before: int, jobs_before: int, 
             delete(submissions).where(submissions.c.namespace == namespace, submissions.c.job_id == named),
             gone,
         )
+        allocations.remove(db, namespace, [each["gone"] for each in gone])
         db.execute(delete(jobs).where(mine, jobs.c.id == named), gone)
     return int(cleared.rowcount) + len(gone)

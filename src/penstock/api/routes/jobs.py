@@ -13,6 +13,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from penstock.api.demands import SubmissionOrDemand, as_demanded, refusal_of, with_status
 from penstock.api.doors import confined_to, key_of
 from penstock.api.errors import field_of, request_id
 from penstock.api.office import Office
@@ -82,14 +83,15 @@ def router(office: Office) -> APIRouter:
     @routes.post("/jobs", status_code=202, response_model=JobView, responses={200: {"model": JobView}})
     async def submit(
         request: Request,
-        submission: Annotated[Submission, Body()],
+        submission: Annotated[SubmissionOrDemand, Body()],
         wait: Wait = 0.0,
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Have a job done.
 
         202: it is kept and will run. 200: here is an answer that was known before or, with ``wait``,
-        the job that has ended meanwhile.
+        the job that has ended meanwhile. A body with ``demand_df`` and no ``task`` is a habitat_allocation's
+        parameters, and answered by ``{job_id, status, result, error, cached}``.
         """
         return await accept(office, request, submission, wait, idempotency_key)
 
@@ -133,7 +135,7 @@ def router(office: Office) -> APIRouter:
 
         One that the broker has forgotten as history has it.
         """
-        return answer(await job_or_record(office, job_id, wait))
+        return answer(with_status(await job_or_record(office, job_id, wait)))
 
     @routes.delete("/jobs/{job_id}", response_model=JobView)
     async def cancel(job_id: JobId, force: Force = False) -> Response:
@@ -186,10 +188,13 @@ async def accept(
     """Submit, wait if asked to, and answer with the status that tells what happened."""
     if key is not None and submission.idempotency_key is None:
         submission = submission.model_copy(update={"idempotency_key": key})
-    receipt = await office.desk.submit(submission, request_id(request), wait_s, key_of(request))
+    try:
+        receipt = await office.desk.submit(submission, request_id(request), wait_s, key_of(request))
+    except PenstockError as refused:
+        raise refusal_of(submission, refused) from refused.__cause__
     view = receipt_view(receipt, office.node)
     known = receipt.admission is Admission.CACHED or view["state"].final
-    return answer(view, 200 if known else 202, {"Location": f"/jobs/{view['id']}"})
+    return as_demanded(submission, view, 200 if known else 202)
 
 
 def _receipt(each: Receipt | PenstockError, node: str, request: str | None) -> dict[str, Any]:

@@ -93,7 +93,7 @@ _EXAMPLE = {
 }
 
 
-@task(example=_EXAMPLE, timeout="1h")
+@task(cache=True, example=_EXAMPLE, timeout="1h")
 def european_option(option: Option, progress: Progress) -> OptionPrice:
     """Price of a European option by Monte Carlo simulation, with the Black-Scholes price beside it.
 

@@ -108,7 +108,7 @@ _EXAMPLE = {
 }
 
 
-@task(example=_EXAMPLE, timeout="1h")
+@task(cache=True, example=_EXAMPLE, timeout="1h")
 def portfolio_var(held: SimulatedHoldings, progress: Progress) -> ValueAtRisk:
     """Value at risk and expected shortfall of a portfolio by Monte Carlo simulation.
 

@@ -15,10 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from penstock.tasks.habitat.problems import BadReference, Problem, between_rows
 from penstock.tasks.habitat.rows import (
-    SIZES,
     TABLES,
-    TIERS,
     Bank,
     Habitat,
     Neighbours,
@@ -28,10 +27,6 @@ from penstock.tasks.habitat.rows import (
     Stock,
     TableRow,
 )
-
-
-class BadReference(ValueError):
-    """Rows that make no market; the message names table and row."""
 
 
 @dataclass(frozen=True)
@@ -52,30 +47,28 @@ class Reference:
 @cache
 def packaged() -> Reference:
     """The synthetic reference set: none of its banks, prices or stocks is real."""
-    return assemble({name: _read(name) for name in TABLES})
+    return assemble(packaged_rows())
 
 
 def assemble(tables: Mapping[str, list[Row]]) -> Reference:
     """A reference from rows as texts or values. Raises `BadReference`."""
-    rows = {name: _validated(name, tables[name]) for name in TABLES}
-    reference = Reference(
-        banks=_keyed("banks", rows["banks"], "bank"),
-        habitats=_keyed("habitats", rows["habitats"], "habitat"),
-        stock=_keyed("stock", rows["stock"], "bank", "habitat"),
-        prices=_keyed("pricing", rows["pricing"], "bank", "habitat", "size"),
-        ranks={key: row.rank for key, row in _keyed("levels", rows["levels"], "distinctiveness").items()},
-        srm={key: row.srm for key, row in _keyed("srm", rows["srm"], "tier").items()},
-        rules={
-            key: row.rule
-            for key, row in _keyed(
-                "trading_rules", rows["trading_rules"], "ledger", "distinctiveness"
-            ).items()
-        },
+    rows = validated(tables)
+    return Reference(
+        banks={row.bank: row for row in rows["banks"]},
+        habitats={row.habitat: row for row in rows["habitats"]},
+        stock={(row.bank, row.habitat): row for row in rows["stock"]},
+        prices={(row.bank, row.habitat, row.size): row for row in rows["pricing"]},
+        ranks={row.distinctiveness: row.rank for row in rows["levels"]},
+        srm={row.tier: row.srm for row in rows["srm"]},
+        rules={(row.ledger, row.distinctiveness): row.rule for row in rows["trading_rules"]},
         neighbours=_neighbours(rows["neighbours"]),
-        version=_version(rows),
+        version=version_of(rows),
     )
-    _check(reference)
-    return reference
+
+
+def packaged_rows() -> dict[str, list[Row]]:
+    """The rows of `packaged`, as texts."""
+    return {name: _read(name) for name in TABLES}
 
 
 def _read(name: str) -> list[Row]:
@@ -83,28 +76,29 @@ def _read(name: str) -> list[Row]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def _validated(name: str, rows: list[Row]) -> list[Any]:
-    return [_read_row(name, number, row) for number, row in enumerate(rows, 1)]
+def validated(tables: Mapping[str, list[Row]]) -> dict[str, list[Any]]:
+    """The rows as models. Raises `BadReference` that knows every problem."""
+    read = {
+        name: [_read_row(name, number, row) for number, row in enumerate(tables[name], 1)] for name in TABLES
+    }
+    problems = [
+        each for rows in read.values() for row in rows if not isinstance(row, TableRow) for each in row
+    ]
+    if not problems:
+        problems = list(between_rows(read))
+    if problems:
+        raise BadReference(problems)
+    return read
 
 
-def _read_row(name: str, number: int, row: Row) -> TableRow:
+def _read_row(name: str, number: int, row: Row) -> TableRow | list[Problem]:
     try:
         return TABLES[name].model_validate(row)
     except ValidationError as invalid:
-        first = invalid.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise BadReference(f"{name}, row {number}, {field}: {first['msg']}") from None
-
-
-def _keyed(name: str, rows: list[Any], *fields: str) -> dict[Any, Any]:
-    keyed: dict[Any, Any] = {}
-    for row in rows:
-        parts = tuple(getattr(row, field) for field in fields)
-        key = parts if len(parts) > 1 else parts[0]
-        if key in keyed:
-            raise BadReference(f"{name}: {key} occurs more than once")
-        keyed[key] = row
-    return keyed
+        return [
+            Problem(name, number, ".".join(map(str, each["loc"])) or "row", each["msg"])
+            for each in invalid.errors()
+        ]
 
 
 def _neighbours(rows: Iterable[Neighbours]) -> dict[tuple[str, str], frozenset[str]]:
@@ -115,40 +109,7 @@ def _neighbours(rows: Iterable[Neighbours]) -> dict[tuple[str, str], frozenset[s
     return {key: frozenset(others) for key, others in found.items()}
 
 
-def _version(rows: Mapping[str, list[TableRow]]) -> str:
+def version_of(rows: Mapping[str, list[TableRow]]) -> str:
+    """16 hex digits that follow from the content, in whatever order it stands."""
     plain = {name: sorted(row.model_dump_json() for row in table) for name, table in rows.items()}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _check(reference: Reference) -> None:
-    """Rows must name only what there is, and leave nothing open."""
-    for problem in (*_unknown(reference), *_missing(reference)):
-        raise BadReference(problem)
-
-
-def _unknown(reference: Reference) -> Iterable[str]:
-    for kind in reference.habitats.values():
-        if kind.distinctiveness not in reference.ranks:
-            yield f"habitats: {kind.habitat} has an unknown distinctiveness {kind.distinctiveness!r}"
-    for table, keys in (("stock", [*reference.stock]), ("pricing", [key[:2] for key in reference.prices])):
-        for bank, habitat in keys:
-            if bank not in reference.banks:
-                yield f"{table}: there is no bank {bank!r}"
-            if habitat not in reference.habitats:
-                yield f"{table}: there is no habitat {habitat!r}"
-    for held in reference.stock.values():
-        if held.quoted > held.available:
-            yield f"stock: {held.bank} has quoted more {held.habitat} than it has"
-
-
-def _missing(reference: Reference) -> Iterable[str]:
-    for tier in TIERS:
-        if tier not in reference.srm:
-            yield f"srm: tier {tier} is missing"
-    for kind in reference.habitats.values():
-        if (kind.ledger, kind.distinctiveness) not in reference.rules:
-            yield f"trading_rules: {kind.ledger} {kind.distinctiveness} is missing"
-    for bank, habitat in reference.stock:
-        for size in SIZES:
-            if (bank, habitat, size) not in reference.prices:
-                yield f"pricing: {bank} has no {size} price for {habitat}"

@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from penstock.core.progress import DoNotRetry, Progress
 from penstock.core.task import task
-from penstock.tasks.habitat import rules
+from penstock.tasks.habitat import rules, source
 from penstock.tasks.habitat.choice import Unsolved, choose
 from penstock.tasks.habitat.options import Demand, Option, Terms, options
-from penstock.tasks.habitat.reference import Reference, packaged
+from penstock.tasks.habitat.reference import Reference
 from penstock.tasks.habitat.rows import Size, Tier
 
 MOST_DEMANDS = 100
@@ -111,10 +111,16 @@ _EXAMPLE = {
 }
 
 
-@task(timeout="10m", example=_EXAMPLE)
+@task(
+    timeout="10m",
+    retries=8,  # the database of the reference may be away for a while
+    example=_EXAMPLE,
+    cache="12h",
+    data_version=source.data_version,
+)
 def habitat_allocation(request: Request, progress: Progress) -> Allocation:
     """Cheapest purchase of biodiversity units that the trading rules, stocks and number of banks allow."""
-    return allocate(request, packaged(), progress)
+    return allocate(request, source.reference(), progress)
 
 
 def allocate(request: Request, reference: Reference, progress: Progress | None = None) -> Allocation:
