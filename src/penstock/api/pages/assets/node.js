@@ -22,9 +22,9 @@ async function checked(response) {
   throw Object.assign(new Error(told.error?.message || `the node answers ${response.status}`), { status: response.status });
 }
 
-export async function ask(path, { method = "GET", body } = {}) {
+export async function ask(path, { method = "GET", body, signal } = {}) {
   const kind = body === undefined ? {} : { "Content-Type": "application/json" };
-  const sent = { method, headers: headers(kind), body: body === undefined ? undefined : JSON.stringify(body) };
+  const sent = { method, signal, headers: headers(kind), body: body === undefined ? undefined : JSON.stringify(body) };
   return (await checked(await fetch(path, sent))).json();
 }
 

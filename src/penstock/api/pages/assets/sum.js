@@ -14,17 +14,22 @@ $("sum").addEventListener("submit", async (event) => {
   $("answer").hidden = true;
   following = new AbortController();
   try {
-    if (event.submitter?.value === "direct") await addDirectly(numbers);
+    if (event.submitter?.value === "direct") await addDirectly(numbers, following.signal);
     else await addLater({ ...numbers, cost_s: Number(form.get("cost_s")) }, following.signal);
   } catch (failed) {
-    if (failed.name !== "AbortError") window.dispatchEvent(new CustomEvent("trouble", { detail: failed.message }));
+    if (failed.name === "AbortError") return;
+    $("answer").hidden = true;
+    window.dispatchEvent(new CustomEvent("trouble", { detail: failed.message }));
   }
 });
 
-async function addDirectly({ a, b }) {
-  const answer = await ask(`/add?${new URLSearchParams({ a, b })}`);
-  show({ state: "succeeded", result: answer, handled_by: answer.handled_by, initiated_by: null, checked_by: null });
-  $("answer-said").textContent = "Added by the node that was asked, without a job.";
+async function addDirectly({ a, b }, signal) {
+  show({ state: "queued" });
+  $("answer-said").textContent = "Asking for the sum, in one request …";
+  const answer = await ask(`/add?${new URLSearchParams({ a, b })}`, { signal });
+  if (signal.aborted) return;
+  show({ state: "succeeded", result: answer, handled_by: answer.handled_by });
+  $("answer-said").textContent = "Answered in one request.";
 }
 
 async function addLater(params, signal) {

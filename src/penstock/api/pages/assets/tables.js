@@ -19,7 +19,7 @@ function showJobs(jobs) {
     const ends = job.finished_at || (job.started_at ? Math.floor(Date.now() / 1000) * 1000 : null);
     const took = job.started_at ? since(job.started_at, ends) : "–";
     const age = `${since(job.created_at, Math.floor(Date.now() / 1000) * 1000)} ago`;
-    return [job.id, [job.state, job.progress, job.parts, job.handled_by, job.cancel_requested, took, age], () => jobRow(job, took, age)];
+    return [job.id, [job.state, job.progress, job.parts, job.handled_by, job.cancel_requested, job.position, job.eta_s, took, age], () => jobRow(job, took, age)];
   });
   fill($("jobs"), rows, $("no-jobs"));
 }
@@ -39,9 +39,16 @@ function jobRow(job, took, age) {
 function progressOf(job) {
   if (job.error) return [element("span", `${job.error.code}: ${job.error.message}`)];
   if (job.state === "succeeded") return [job.cached ? "answered from the cache" : ""];
+  if (job.state === "queued" && job.position !== null) return [element("span", placeOf(job))];
   if (!job.progress) return [""];
   const { fraction, message } = job.progress;
   return [bar(fraction, `Progress of ${job.task}`), element("span", [`${Math.round(100 * fraction)} %`, message].filter(Boolean).join(" · "))];
+}
+
+function placeOf({ position, eta_s: eta }) {
+  const ahead = position ? `${grouped(position)} ahead` : "next";
+  if (eta === null) return ahead;
+  return `${ahead} · ${eta < 1 ? "any moment" : `in about ${duration(eta)}`}`;
 }
 
 function cancelButton(job) {
