@@ -3,6 +3,7 @@
 Needs a node: `penstock up examples/own_task.py`. Another address than the default is read from PENSTOCK_URL.
 """
 
+import argparse
 import os
 import sys
 
@@ -11,10 +12,10 @@ from penstock import Client, PenstockError
 URL = os.environ.get("PENSTOCK_URL", "http://127.0.0.1:8000")
 
 
-def main() -> None:
+def main(batches: int) -> None:
     """Three strikes at once; the slots share them."""
     with Client(URL) as client:
-        params = {"volatility": 0.25, "batches": 20}
+        params = {"volatility": 0.25, "batches": batches}
         jobs = client.submit_many(
             {"task": "asian_call", "params": params | {"strike": strike}} for strike in (95, 100, 105)
         )
@@ -25,7 +26,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Prices of a call at three strikes.")
+    parser.add_argument("--batches", type=int, default=20, help="10 000 paths each [%(default)s]")
     try:
-        main()
+        main(parser.parse_args().batches)
     except PenstockError as error:
         sys.exit(f"{error.code}: {error}")

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from penstock.client import AsyncClient, Client
+from penstock.client import AsyncClient, Client, Executor, JobFailed
 from penstock.core.errors import PenstockError
 from penstock.core.progress import DoNotRetry, JobCancelled, Progress, SoftTimeout
 from penstock.core.submission import JobView
@@ -12,7 +12,9 @@ __all__ = [
     "AsyncClient",
     "Client",
     "DoNotRetry",
+    "Executor",
     "JobCancelled",
+    "JobFailed",
     "JobView",
     "PenstockError",
     "Progress",

@@ -4,14 +4,15 @@ Every verb takes a batch, and every verb is atomic: it happens whole or not at a
 is given only after it is durable. The rules themselves are in ``core.lifecycle``.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
 import msgspec
 
-from penstock.core.attempt import FromChild, Reply, Run
 from penstock.core.drain import Full
+from penstock.core.fairness import ClientTerms
+from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobProgress, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
@@ -122,6 +123,14 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     drain_per_s: float = 0.0
 
 
+class ClientWaits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of a client wait in a queue."""
+
+    queue: str
+    client: str
+    jobs: int
+
+
 class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
     """A worker with what it holds. ``live`` is false once its lease has lapsed."""
 
@@ -189,8 +198,9 @@ class Broker(Protocol):
         ...
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
-        """Up to ``limit`` due jobs, by rank, then id; paused queues give none.
+        """Up to ``limit`` due jobs, as `fairness.choose` orders them; paused queues give none.
 
+        Jobs without a client go by rank, then id. What a limit keeps back is given out when there is room.
         In one step each attempt is counted, its token issued and the worker's lease extended. With
         nothing due, waits up to ``wait_s`` for a signal, without polling, and may return early empty.
         Cancelled while it waits, it has claimed nothing; cancelled while it claims, it returns the claims.
@@ -302,6 +312,21 @@ class Broker(Protocol):
         """Depths, ages, workers, and what the cache spared."""
         ...
 
+    async def limit_client(self, client: str, terms: ClientTerms | None) -> None:
+        """Allow a client so many jobs at a time, over all queues, and a share; None forgets what was said.
+
+        Kept on the shelf `fairness.CLIENTS`; from the next claim on, what runs already counts, too.
+        """
+        ...
+
+    async def ahead(self, job_ids: Sequence[str]) -> list[Ahead | None]:
+        """What each job has in front of it in its queue; None for one that does not wait in a queue."""
+        ...
+
+    async def clients(self, limit: int) -> list[ClientWaits]:
+        """Of each queue the clients with the most waiting jobs, at most so many, those with most first."""
+        ...
+
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:
         """Keep a small document that all nodes share, in place of the one with this name; None removes it."""
         ...
@@ -342,109 +367,4 @@ class Meter(Protocol):
 
     async def close(self) -> None:
         """Let go of the store."""
-        ...
-
-
-class Leftover(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker that died had spooled, ours until the next one is asked for or the search ends.
-
-    ``spoilt`` counts lines that cannot be understood. ``remove`` forgets all of it, to be called when it
-    is settled; otherwise it is found again.
-    """
-
-    name: str
-    settlements: tuple[Settlement, ...]
-    spoilt: int
-    remove: Callable[[], None]
-
-
-class Spool(Protocol):
-    """Keeps the outcomes that the broker cannot take, on a disk that outlives the process.
-
-    Every call blocks for the disk and raises OSError when that fails; then nothing of it was kept.
-    """
-
-    def keep(self, settlements: Sequence[Settlement]) -> int:
-        """Keep them; how many had room. They outlive a power cut when this returns."""
-        ...
-
-    def clear(self) -> None:
-        """Forget what was kept: all of it is settled."""
-        ...
-
-    def close(self) -> None:
-        """Leave what was kept to the next worker."""
-        ...
-
-    def leftovers(self) -> Generator[Leftover, None, None]:
-        """What dead workers of this machine left for the same broker, each given to one asker only."""
-        ...
-
-
-class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a child process ended. ``status`` is its exit code, negative for a signal, None if unknown."""
-
-    status: int | None
-    max_rss: int = 0
-
-
-class Child(Protocol):
-    """One child process: a slot's body. It can be killed at any time without touching its neighbours."""
-
-    pid: int
-
-    def send(self, runs: Sequence[Run]) -> None:
-        """Run these attempts after those sent before."""
-        ...
-
-    def cancel(self, token: int) -> None:
-        """Tell the running attempt that it was cancelled (cooperative)."""
-        ...
-
-    def reply(self, reply: Reply) -> None:
-        """Answer a request of the running attempt."""
-        ...
-
-    def recall(self) -> None:
-        """Give back every attempt that was not begun; answered by `Recalled`."""
-        ...
-
-    def look(self) -> None:
-        """Hear now what it has answered but not sent yet."""
-        ...
-
-    def terminate(self) -> None:
-        """SIGTERM: raise in the running attempt."""
-        ...
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        ...
-
-    def close(self) -> None:
-        """No more work: the child exits when it has nothing left to run."""
-        ...
-
-    def rss(self) -> int:
-        """Resident memory in bytes now, 0 if it has ended."""
-        ...
-
-    def cpu_ms(self) -> float:
-        """CPU time it has used so far, and those of its own children that have ended; 0 if it has ended."""
-        ...
-
-
-class Executor(Protocol):
-    """Starts children that have the tasks imported."""
-
-    async def start(self) -> None:
-        """Import the tasks once; raises `PenstockError` naming a module that cannot be imported."""
-        ...
-
-    async def spawn(self, on_message: Callable[[FromChild], None], on_exit: Callable[[Exit], None]) -> Child:
-        """A new child. Both callbacks run on the event loop; ``on_exit`` comes last, exactly once."""
-        ...
-
-    async def stop(self) -> None:
-        """Kill what is left and end."""
         ...

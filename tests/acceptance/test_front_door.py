@@ -120,7 +120,7 @@ BAD = [
     ("POST", "/jobs", b"[" * 100_000 + b"]" * 100_000, (400, "INVALID_REQUEST"), None),
     ("POST", "/jobs", b'{"a":' * 100_000, (400, "INVALID_REQUEST"), None),
     ("POST", "/jobs", b" " * (8 * 2**20 + 1), (413, "TOO_LARGE"), None),
-    ("POST", "/batches", b'{"jobs": [{"task": "noop"}, 7]}', (422, "VALIDATION_ERROR"), "jobs[1]"),
+    ("POST", "/batches", b'{"jobs": 7}', (422, "VALIDATION_ERROR"), "jobs"),
     ("GET", "/jobs?stat=failed", None, (422, "VALIDATION_ERROR"), "stat"),
     ("GET", "/jobs/no-such-job?wait=1", None, (404, "JOB_NOT_FOUND"), None),
     ("GET", "/events?after=yesterday", None, (400, "INVALID_REQUEST"), None),

@@ -8,7 +8,7 @@ import typing
 import pytest
 
 import penstock
-from penstock import brokers, history_port, ports
+from penstock import brokers, history_port, ports, worker_ports
 from penstock.executors.process import ProcessExecutor
 from penstock.history.store import SqlHistory
 from penstock.ports import BrokerOptions
@@ -35,7 +35,7 @@ def assert_implements(adapter, port):
         assert kept is not None, f"{adapter.__name__} lacks {name}"
         assert shape(kept) == shape(promised), f"{adapter.__name__}.{name}"
         answer, expected = (typing.get_type_hints(each)["return"] for each in (kept, promised))
-        if expected is ports.Child:
+        if expected is worker_ports.Child:
             assert_implements(answer, expected)
         else:
             assert answer == expected, f"{adapter.__name__}.{name}"
@@ -61,7 +61,7 @@ def test_broker_has_no_verb_of_its_own(scheme):
 
 
 def test_executor_has_every_verb_as_promised():
-    assert_implements(ProcessExecutor, ports.Executor)
+    assert_implements(ProcessExecutor, worker_ports.Executor)
 
 
 def test_history_has_every_verb_as_promised_and_no_other():
@@ -70,7 +70,7 @@ def test_history_has_every_verb_as_promised_and_no_other():
 
 
 def test_every_verb_says_what_it_promises():
-    for port in (ports.Broker, ports.Executor, ports.Child, history_port.History):
+    for port in (ports.Broker, worker_ports.Executor, worker_ports.Child, history_port.History):
         for name, verb in verbs(port).items():
             assert inspect.getdoc(verb), f"{port.__name__}.{name}"
 
@@ -80,7 +80,9 @@ def test_public_surface():
         "AsyncClient",
         "Client",
         "DoNotRetry",
+        "Executor",
         "JobCancelled",
+        "JobFailed",
         "JobView",
         "PenstockError",
         "Progress",

@@ -14,8 +14,8 @@ from kit.values import BROKEN, DONE, claim, claim_one, feed, finish, run_one, sp
 from kit.workload import churn
 
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.core.job import State
-from penstock.core.lifecycle import TRANSITIONS, Failed, Released
+from penstock.core.job import TRANSITIONS, State
+from penstock.core.lifecycle import Failed, Released
 from penstock.ports import Broker, Event
 
 

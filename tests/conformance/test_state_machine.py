@@ -29,10 +29,10 @@ from kit.time import ManualClock
 from kit.values import BROKEN, CRASHED, DONE, feed, finish, held, spec, worker
 from msgspec.structs import replace
 
-from penstock.core.job import AfterFailure, JobError, JobProgress, Limits, Priority, State
+from penstock.core.fairness import ClientTerms
+from penstock.core.job import TRANSITIONS, AfterFailure, JobError, JobProgress, Limits, Priority, State
 from penstock.core.lifecycle import (
     AGE_STEP_MS,
-    TRANSITIONS,
     Cancelled,
     Claim,
     Failed,
@@ -66,6 +66,9 @@ fields = st.fixed_dictionaries(
         "limits": limits,
         "fingerprint": st.sampled_from(["f", "g"]),
         "client": st.sampled_from([None, "c", "d"]),
+        "task": st.sampled_from(["square", "square", "cube"]),
+        "max_running": st.sampled_from([None, None, None, 1, 2]),
+        "weight": st.sampled_from([1, 1, 3]),
         "idempotency_key": st.sampled_from([None, None, None, "k", "l"]),
         "cache_ms": st.sampled_from([0, 0, 5_000, 200_000]),
         "refresh": st.sampled_from([False, False, False, True]),
@@ -253,6 +256,16 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(some=st.sampled_from([None, ["f"], ["g", "g", "h"]]))
     def forget_answers(self, some: list[str] | None) -> None:
         assert self.run(self.broker.forget_answers(some)) == self.model.forget_answers(some)
+
+    @rule(
+        client=st.sampled_from(["c", "d"]),
+        most=st.sampled_from([None, 1, 2]),
+        weight=st.sampled_from([None, 2]),
+    )
+    def limit_client(self, client: str, most: int | None, weight: int | None) -> None:
+        terms = ClientTerms(max_running=most, weight=weight)
+        self.run(self.broker.limit_client(client, terms))
+        self.model.terms[client] = terms
 
     @rule(limit=st.integers(0, 3))
     def trim(self, limit: int) -> None:

@@ -105,10 +105,11 @@ def test_a_process_that_is_left_behind_is_found(tmp_path):
 
 SPRUNG = """
 import asyncio
+from types import SimpleNamespace
 from penstock.app import broker
 
 class Broker:
-    async def claim(self, *given): return given
+    async def claim(self, given=()): return given
     async def settle(self, settlements): return settlements
 
 broker.make_broker = Broker
@@ -119,7 +120,8 @@ node = broker.make_broker()
 asyncio.run(node.claim())       # nothing was given out
 asyncio.run(node.settle([]))    # nothing was settled
 print("alive", flush=True)
-asyncio.run(node.{verb}([1]))
+job = SimpleNamespace(token=1, spec=SimpleNamespace(part=None, merge_block=0), parts=None)
+asyncio.run(node.{verb}([job]))
 print("survived", flush=True)
 """
 

@@ -48,6 +48,10 @@ async def test_a_job_tells_how_far_its_parts_have_come(house):
     job = await house.job(job_id)
     assert job["state"] == "running"
     assert job["parts"] == {"total": 40, "done": 8, "failed": 0, "merged": 8}
+    async with AsyncClient("http://house", transport=house.transport) as client:
+        waited = await client.wait(job_id, 0)
+        assert (waited.parts.done, waited.parts.total) == (8, 40)
+        assert "8 of 40 parts" in repr(waited)
     assert job["progress"] == {"fraction": 0.2, "message": said.message}
 
 

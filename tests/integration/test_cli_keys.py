@@ -17,6 +17,8 @@ def penstock(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PENSTOCK_BROKER_URL", f"sqlite:///{tmp_path / 'penstock.db'}")
     monkeypatch.delenv("PENSTOCK_URL", raising=False)
+    # The runner's standard error is closed after the test, and other tests would log to it.
+    monkeypatch.setattr("penstock.telemetry.logs.configure", lambda *_: None)
 
     def run(*arguments):
         return CliRunner().invoke(app, [*map(str, arguments)])
@@ -55,6 +57,14 @@ def test_options_of_a_key(penstock):
     told = {"client": "team", "sees": "all", "weight": 4, "max_running": 2}
     assert told.items() <= made.items()
     assert made["key"].startswith(f"pk_{made['id']}_")
+
+
+def test_what_a_key_allows_holds_for_its_client(penstock):
+    penstock("keys", "create", "free", "--role", "submit")
+    options = ("--client", "team", "--weight", 4, "--max-running", 2)
+    penstock("keys", "create", "app", "--role", "submit", *options)
+    rows = [line.split() for line in penstock("clients").stdout.splitlines()]
+    assert [row for row in rows if row[0] in {"team", "free"}] == [["team", "2", "4"]]
 
 
 @pytest.mark.parametrize("by", ["name", "id"])

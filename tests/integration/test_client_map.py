@@ -178,7 +178,7 @@ async def test_and_so_does_that_of_the_other_client(house):
     def use(url):
         with Client(url) as client:
             job = client.start("noop")
-            assert job.progress is None
+            assert job.progress() is None
             job.cancel()
             with pytest.raises(JobFailed):
                 job.result()

@@ -14,7 +14,7 @@ import pytest_asyncio
 from penstock.core.attempt import Done, Fault, Line, Note, Ready, Recalled, Run
 from penstock.core.errors import ErrorCode, FailureCode, PenstockError
 from penstock.executors.process import ProcessExecutor
-from penstock.ports import Exit
+from penstock.worker_ports import Exit
 from support.crew import HAZARDOUS
 from support.node import alive
 from support.wait import eventually

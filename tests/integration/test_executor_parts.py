@@ -23,8 +23,8 @@ from penstock.core.attempt import (
 from penstock.core.errors import FailureCode
 from penstock.core.lifecycle import Merged, Split
 from penstock.executors.process import ProcessExecutor
-from penstock.ports import Exit
 from penstock.worker.outcome import said
+from penstock.worker_ports import Exit
 from support.crew import DIVISIBLE
 from support.wait import eventually
 

@@ -13,11 +13,12 @@ from penstock.core.clock import system_clock
 from penstock.core.job import Job, WorkerInfo
 from penstock.core.submission import Submission
 from penstock.executors.process import ProcessExecutor
-from penstock.ports import BrokerOptions, Event, EventKind, Spool
+from penstock.ports import BrokerOptions, Event, EventKind
 from penstock.service.desk import Desk
 from penstock.service.upkeep import Upkeep
 from penstock.worker.policy import SlotPolicy, WorkerPolicy
 from penstock.worker.supervisor import Supervisor
+from penstock.worker_ports import Spool
 from support.wait import PATIENCE_S, eventually
 
 HAZARDOUS = str(Path(__file__).with_name("hazardous.py"))

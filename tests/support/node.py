@@ -35,7 +35,8 @@ class Node:
     """``penstock up``, ``penstock api`` or ``penstock worker``, run with the tasks of `hazardous`.
 
     Nodes of one ``folder`` share its broker. ``settings`` become ``PENSTOCK_…`` variables:
-    ``Node(tmp_path, "worker", slots=1, lease="2s")``. ``arguments`` are put behind the command.
+    ``Node(tmp_path, "worker", slots=1, lease="2s")``, and None leaves one out. ``arguments`` are put behind
+    the command.
     """
 
     def __init__(self, folder: Path, role: Role = "up", *, arguments: tuple[str, ...] = (), **settings: Any):
@@ -57,7 +58,9 @@ class Node:
             "log_format": "json",
         } | settings
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
-        self.environment = inherited | {f"PENSTOCK_{k.upper()}": str(v) for k, v in chosen.items()}
+        self.environment = inherited | {
+            f"PENSTOCK_{k.upper()}": str(v) for k, v in chosen.items() if v is not None
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._seen: set[psutil.Process] = set()
         self._client: Client | None = None

@@ -50,7 +50,11 @@ class Proxy:
         serving.add_done_callback(self._serving.discard)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(HOST, self._target)
+        try:
+            there, back = await asyncio.open_connection(HOST, self._target)
+        except OSError:  # nobody there, which is what the other side is to see
+            writer.transport.abort()
+            return
         cut = asyncio.Event()
         ways = [
             asyncio.create_task(self._pass(reader, back, lambda data: self._there(data, cut))),

@@ -9,11 +9,10 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from penstock.core import lifecycle
-from penstock.core.job import FINAL_STATES, Job, JobError, JobSpec, Limits, Priority, State
+from penstock.core.job import FINAL_STATES, TRANSITIONS, Job, JobError, JobSpec, Limits, Priority, State
 from penstock.core.lifecycle import (
     AGE_STEP_MS,
     MAX_LOSSES,
-    TRANSITIONS,
     Cancelled,
     Claim,
     Failed,

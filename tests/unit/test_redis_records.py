@@ -19,6 +19,7 @@ from penstock.core.job import AfterFailure, JobSpec, Limits, Priority
 from penstock.core.lifecycle import rank
 
 # Text without what UTF-8 cannot say; the ids, hashes and near misses are those that are kept shorter.
+SUFFIX = 21
 HASH = "0123456789abcdef" * 4
 ID = "0123abcd-0123-7abc-8def-0123456789ab"
 text = st.one_of(
@@ -111,7 +112,24 @@ def test_the_stamp_tells_the_script_the_place_in_line_and_the_queue(spec):
     fixed = pack_spec(spec)
     length = fixed[3]
     assert int.from_bytes(fixed[:3], "little") == rank(spec.priority, 0)
-    assert (fixed[4 : 4 + length].decode() or "default") == spec.queue
+    name, suffix = fixed[4 : 4 + length], b""
+    if (spec.client or spec.max_running is not None) and len(name) >= SUFFIX:
+        name, suffix = name[:-SUFFIX], name[-SUFFIX:]
+    assert (name.decode() or "default") == spec.queue
+    assert (suffix[:1] == b"\0") == bool(suffix)
+
+
+def test_a_line_is_its_queue_its_client_and_a_task_that_is_limited():
+    def suffix(**fields):
+        fixed = pack_spec(JobSpec(id=ID, task="t", **fields))
+        return fixed[4 : 4 + fixed[3]]
+
+    alike = [suffix(client="a"), suffix(client="a", weight=2), suffix(client="a", priority=Priority.LOW)]
+    assert {each[:17] for each in alike} == {alike[0][:17]}
+    others = [suffix(client="b"), suffix(client="a", max_running=1), suffix(max_running=1), suffix()]
+    assert len({each[:17] for each in [*alike, *others]}) == 1 + len(others)
+    assert suffix(client="") == suffix() == b""
+    assert suffix(client="a", weight=3, max_running=2)[17:] == b"\3\0\2\0"
 
 
 @given(spec=specs)

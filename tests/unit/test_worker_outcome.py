@@ -7,8 +7,8 @@ from penstock.core.attempt import Done, Fault
 from penstock.core.errors import FailureCode
 from penstock.core.job import JobError
 from penstock.core.lifecycle import Cancelled, Failed, HandedBack, Lost, Succeeded
-from penstock.ports import Exit
 from penstock.worker.outcome import died, said
+from penstock.worker_ports import Exit
 
 MIB = 2**20
 

@@ -14,11 +14,11 @@ from penstock.core.attempt import Done, Fault, Line, Note, Ready, Recalled
 from penstock.core.errors import ErrorCode, FailureCode, PenstockError
 from penstock.core.job import JobError, JobProgress, JobSpec, Limits
 from penstock.core.lifecycle import Cancelled, Claim, Failed, Released, Succeeded
-from penstock.ports import Exit
 from penstock.worker.holding import Holding
 from penstock.worker.pace import MAX_AHEAD, WORTH_MS, Pace
 from penstock.worker.policy import SlotPolicy
 from penstock.worker.slot import ASK_S, STUCK_MS, TERMINATE_S, Slot
+from penstock.worker_ports import Exit
 
 KILLED = Exit(status=-9)
 LIMITS = Limits(timeout_ms=1_000, grace_ms=500, memory_bytes=1_000_000)

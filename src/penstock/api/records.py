@@ -6,7 +6,7 @@ import msgspec
 from fastapi import Response
 
 from penstock.api.office import Office
-from penstock.api.wire import answer, job_view, node_of
+from penstock.api.wire import answer, node_of, placed_view
 from penstock.core.clock import iso
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.record import Record
@@ -37,6 +37,7 @@ def record_view(record: Record, node: str) -> dict[str, Any]:
         "result_bytes": record.result_bytes,
         "error": error_of(record),
         "progress": None,
+        "parts": None,
         "attempt": record.attempt,
         "max_attempts": record.max_attempts,
         "losses": record.losses,
@@ -44,6 +45,8 @@ def record_view(record: Record, node: str) -> dict[str, Any]:
         "cancel_requested": False,
         "cached": record.cached,
         "joined": False,
+        "waiters": 1,
+        "cache_key": None,
         "created_at": iso(record.created_at),
         "due_at": iso(record.due_at),
         "started_at": record.started_at and iso(record.started_at),
@@ -54,6 +57,9 @@ def record_view(record: Record, node: str) -> dict[str, Any]:
         "client": record.client,
         "request_id": record.request_id,
         "parent_id": record.parent_id,
+        "after": [],
+        "waits": False,
+        "part": record.part,
         "position": None,
         "eta_s": None,
         "source": "history",
@@ -88,9 +94,10 @@ async def records(office: Office, page: JobPage, client: str | None) -> Response
 async def job_or_record(office: Office, job_id: str, wait_s: float) -> dict[str, Any]:
     """The job, or what history knows of one that the broker has forgotten. Raises JOB_NOT_FOUND."""
     try:
-        return job_view(await office.desk.get(job_id, wait_s), office.node)
+        job = await office.desk.get(job_id, wait_s)
     except PenstockError as refused:
         return await _remembered(office, job_id, refused)
+    return placed_view(job, office.node, await office.desk.places.of([job]))
 
 
 async def _remembered(office: Office, job_id: str, refused: PenstockError) -> dict[str, Any]:

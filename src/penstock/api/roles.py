@@ -1,5 +1,6 @@
 """Which role every route needs: the one table. A route that is not in it is for administrators."""
 
+import re
 from collections.abc import Iterator
 
 from penstock.core.keys import Role
@@ -20,7 +21,17 @@ ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/metrics"): Role.READ,
     ("GET", "/tasks"): Role.READ,
     ("GET", "/tasks/{name}"): Role.READ,
+    ("GET", "/tasks/{job_id}/status"): Role.READ,
+    ("GET", "/api/v1/tasks/{job_id}"): Role.READ,
+    ("GET", "/api/v1/health"): Role.READ,
+    ("GET", "/valkey_test"): Role.READ,
+    ("GET", "/add"): Role.SUBMIT,
+    ("POST", "/task"): Role.SUBMIT,
+    ("POST", "/api/v1/tasks"): Role.SUBMIT,
     ("GET", "/queues"): Role.READ,
+    ("GET", "/clients"): Role.ADMIN,
+    ("PUT", "/clients/{client}"): Role.ADMIN,
+    ("DELETE", "/clients/{client}"): Role.ADMIN,
     ("GET", "/workers"): Role.READ,
     ("GET", "/stats"): Role.READ,
     ("GET", "/jobs"): Role.READ,
@@ -59,6 +70,9 @@ ROLES: dict[tuple[str, str], Role] = {
 JOBS = "/jobs/"
 EXPORT = "/jobs/export"
 
+_ALIAS = re.compile(r"/tasks/(?P<job>[^/]+)/status|/api/v1/tasks/(?P<job_v1>[^/]+)")
+"""The other paths about one job."""
+
 
 def is_open(path: str) -> bool:
     """Whether a path needs no key."""
@@ -87,6 +101,7 @@ def _fits(pattern: list[str], parts: list[str]) -> bool:
 
 def job_of(path: str) -> str | None:
     """The id of the job that a path is about, None if it is about no single job."""
-    if not path.startswith(JOBS) or path == EXPORT:
-        return None
-    return path.removeprefix(JOBS).partition("/")[0]
+    if path.startswith(JOBS) and path != EXPORT:
+        return path.removeprefix(JOBS).partition("/")[0]
+    alias = _ALIAS.fullmatch(path)
+    return None if alias is None else alias["job"] or alias["job_v1"]

@@ -1,5 +1,6 @@
 """How core's values look as JSON, and how errors become answers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from penstock.core.past import Attempt
 from penstock.core.sharing import CacheStats
 from penstock.core.submission import TaskView
 from penstock.ports import Admission, Event, QueueStats, Receipt, WorkerStats
+from penstock.service.places import Place
 
 STATUS = {
     ErrorCode.INVALID_REQUEST: 400,
@@ -125,6 +127,14 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
 def parts_view(parts: Parts) -> dict[str, Any]:
     """How far the parts have come, as `PartsView` describes it."""
     return {"total": parts.total, "done": parts.done, "failed": parts.failed, "merged": parts.merged}
+
+
+def placed_view(job: Job, node: str, places: Mapping[str, Place]) -> dict[str, Any]:
+    """A job with its place, if it has one."""
+    view = job_view(job, node)
+    if job.id in places:
+        view["position"], view["eta_s"] = places[job.id].position, places[job.id].eta_s
+    return view
 
 
 def attempt_view(attempt: Attempt) -> dict[str, Any]:

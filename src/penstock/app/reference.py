@@ -7,7 +7,7 @@ from penstock.app.history import database_url
 from penstock.settings import Settings
 
 VARIABLE = "PENSTOCK_REFERENCE_URL"
-"""A task can be told nothing but through the environment, which its process inherits; see decision 0023."""
+"""A task can be told nothing but through the environment, which its process inherits; see decision 0024."""
 
 _FILE = "sqlite:///"
 

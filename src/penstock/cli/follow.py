@@ -40,7 +40,7 @@ async def _one(client: AsyncClient, job: JobView, bars: Progress, row: TaskID | 
 
 def _draw(bars: Progress, row: TaskID, job: JobView) -> None:
     fraction = 1.0 if job.state == "succeeded" else (job.progress.fraction if job.progress else 0.0)
-    said = job.progress.message if job.progress and not job.final else str(job.state)
+    said = job.progress.message if job.progress and not job.final else show.place(job) or str(job.state)
     bars.update(row, completed=fraction, said=show.escape(said))
     if job.final:
         bars.stop_task(row)

@@ -22,9 +22,10 @@ STEADY_S = 10.0
 
 
 class Launcher:
-    """Starts the API and a worker, restarts what dies, stops both."""
+    """Starts the API and a worker, restarts what dies, stops both; also when ``parent_fd`` closes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, parent_fd: int | None = None) -> None:
+        self._parent_fd = parent_fd
         self._environment = os.environ | _as_environment(settings)
         self._modules = settings.tasks
         self._stopping = asyncio.Event()
@@ -37,6 +38,8 @@ class Launcher:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        if self._parent_fd is not None:
+            loop.add_reader(self._parent_fd, self._orphaned, self._parent_fd)
         reading, writing = os.pipe()
         try:
             keepers = [asyncio.create_task(self._keep(role, reading)) for role in ("worker", "api")]
@@ -54,6 +57,10 @@ class Launcher:
         if self._stopping.is_set() and "worker" in self._running:
             self._signal("worker")  # a second Ctrl-C cuts its drain short
         self._stopping.set()
+
+    def _orphaned(self, parent_fd: int) -> None:
+        asyncio.get_running_loop().remove_reader(parent_fd)
+        self._stop()
 
     def _signal(self, role: str) -> None:
         with contextlib.suppress(ProcessLookupError, KeyError):

@@ -99,6 +99,21 @@ def shared(job: JobView) -> str:
     return "cached" if job.cached else "joined" if job.joined else ""
 
 
+def place(job: JobView) -> str:
+    """Where a waiting job stands, and when it is likely to begin."""
+    if job.position is None:
+        return ""
+    number = job.position + 1
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending} in line" + ("" if job.eta_s is None else f", about {_about(job.eta_s)}")
+
+
+def _about(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def job_line(job: JobView) -> None:
     """A job in one line."""
     word = f"  [dim]{shared(job)}[/dim]" if shared(job) else ""
@@ -118,6 +133,7 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         "lost": job.losses and f"{job.losses} times by a worker that vanished",
         "crashed": job.crashes and f"{job.crashes} times",
         "created": job.created_at,
+        "place": place(job),
         "due": job.due_at if job.state == "scheduled" else None,
         "started": job.started_at,
         "finished": job.finished_at and f"{job.finished_at}  ({duration(job)})",
@@ -126,7 +142,7 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         "progress": job.progress
         and not job.final
         and f"{job.progress.fraction:.0%}  {escape(job.progress.message)}",
-        "parts": job.parts and _parts(job.parts),
+        "parts": job.parts and _parts(job.parts, merging=not job.final),
         "part": job.part is not None and f"{job.part} of {job.parent_id}",
         "error": job.error and f"[red]{escape(job.error.code)}: {escape(job.error.message)}[/red]",
         "params": escape(_compact(job.params)),
@@ -142,9 +158,10 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         _attempts(attempts)
 
 
-def _parts(parts: PartsView) -> str:
+def _parts(parts: PartsView, *, merging: bool) -> str:
     failed = f", {parts.failed} failed" if parts.failed else ""
-    return f"{parts.done} of {parts.total} done{failed}, {parts.merged} merged"
+    merged = f", {parts.merged} merged" if merging else ""
+    return f"{parts.done} of {parts.total} done{failed}{merged}"
 
 
 def _attempts(attempts: Sequence[AttemptView]) -> None:

@@ -32,6 +32,11 @@ class JobFailed(Exception):
         super().__init__(f"job {job.id} ({job.task}) {job.state}: {why}")
         self.job = job
 
+    @property
+    def code(self) -> str:
+        """The job's error code, such as TASK_ERROR or TIMED_OUT."""
+        return self.job.error.code if self.job.error else str(self.job.state)
+
 
 class Ready(NamedTuple):
     """The job of the input with this number, from 0, has ended."""

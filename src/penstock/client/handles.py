@@ -1,14 +1,31 @@
 """A job with the client that it was submitted by, so that one need not carry both."""
 
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
+from penstock.client.feed import JobEvent
 from penstock.client.gathering import value_of
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.submission import JobView, ProgressView
 
 
+class HasId(Protocol):
+    """A job, a handle, or whatever else stands for one."""
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+
+
+def id_of(job: str | HasId) -> str:
+    """The id of a job that is named by it, or by itself."""
+    return job if isinstance(job, str) else job.id
+
+
 class Verbs(Protocol):
     """What a handle wants of a client."""
+
+    url: str
 
     def get(self, job_id: str, wait_s: float = 0.0) -> JobView:
         """A job as it stands."""
@@ -19,9 +36,14 @@ class Verbs(Protocol):
     def cancel(self, job_id: str) -> JobView:
         """Stop a job."""
 
+    def stream(self, job: str) -> Iterator[JobEvent]:
+        """What happens to a job."""
+
 
 class AsyncVerbs(Protocol):
     """The same of an asynchronous one."""
+
+    url: str
 
     async def get(self, job_id: str, wait_s: float = 0.0) -> JobView:
         """See `Verbs.get`."""
@@ -32,6 +54,9 @@ class AsyncVerbs(Protocol):
     async def cancel(self, job_id: str) -> JobView:
         """See `Verbs.cancel`."""
 
+    def stream(self, job: str) -> AsyncIterator[JobEvent]:
+        """See `Verbs.stream`."""
+
 
 class Handle:
     """One job of a `Client`. Every method asks the node and raises `PenstockError` as that does."""
@@ -39,6 +64,9 @@ class Handle:
     def __init__(self, client: Verbs, job_id: str) -> None:
         self._client = client
         self.id = job_id
+
+    def __repr__(self) -> str:
+        return f"<job {self.id} at {self._client.url}>"
 
     def wait(self, timeout_s: float | None = None) -> JobView:
         """The job when it has ended, or as it stands after ``timeout_s`` seconds."""
@@ -52,7 +80,10 @@ class Handle:
         """Stop it."""
         return self._client.cancel(self.id)
 
-    @property
+    def stream(self) -> Iterator[JobEvent]:
+        """What happens to it until it has ended, as it happens."""
+        return self._client.stream(self.id)
+
     def progress(self) -> ProgressView | None:
         """How far it has come by now, None if it has said nothing."""
         return self._client.get(self.id).progress
@@ -65,6 +96,9 @@ class AsyncHandle:
         self._client = client
         self.id = job_id
 
+    def __repr__(self) -> str:
+        return f"<job {self.id} at {self._client.url}>"
+
     async def wait(self, timeout_s: float | None = None) -> JobView:
         """See `Handle.wait`."""
         return await self._client.wait(self.id, timeout_s)
@@ -76,6 +110,10 @@ class AsyncHandle:
     async def cancel(self) -> JobView:
         """See `Handle.cancel`."""
         return await self._client.cancel(self.id)
+
+    def stream(self) -> AsyncIterator[JobEvent]:
+        """See `Handle.stream`."""
+        return self._client.stream(self.id)
 
     async def progress(self) -> ProgressView | None:
         """See `Handle.progress`."""

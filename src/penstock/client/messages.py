@@ -124,9 +124,20 @@ def task(name: str) -> Call[TaskView]:
     return Call("GET", _path("tasks", name), TaskView.model_validate)
 
 
-def report(path: str) -> Call[dict[str, Any]]:
-    """One of the plain reports: ``/stats``, ``/queues``, ``/workers``, ``/cache``, ``/health``, and so on."""
-    return Call("GET", path, dict)
+def report(path: str, **query: Any) -> Call[dict[str, Any]]:
+    """A plain report: ``/stats``, ``/queues``, ``/clients``, ``/cache``, ``/health``, and so on."""
+    return Call("GET", path, dict, _given(query))
+
+
+def limit_client(client: str, max_running: int | None, weight: int | None) -> Call[dict[str, Any]]:
+    """Allow a client so many jobs at a time, and a share."""
+    terms = {"max_running": max_running, "weight": weight}
+    return Call("PUT", _path("clients", client), dict, body=_encode(terms))
+
+
+def free_client(client: str) -> Call[dict[str, Any]]:
+    """Forget what a client was allowed."""
+    return Call("DELETE", _path("clients", client), dict)
 
 
 def switch_queue(name: str, *, paused: bool) -> Call[dict[str, Any]]:

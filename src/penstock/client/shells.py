@@ -11,8 +11,9 @@ import httpx
 
 from penstock.client import gathering, messages
 from penstock.client.bar import progress_bar
+from penstock.client.feed import JobEvent, Reading
 from penstock.client.gathering import Counts, Failures, Ready
-from penstock.client.handles import AsyncHandle, Handle
+from penstock.client.handles import AsyncHandle, Handle, HasId, id_of
 from penstock.client.messages import MAX_WAIT_S, Call
 from penstock.client.patience import PATIENCE_S, Patience, all_keyed, keyed
 from penstock.core.errors import PenstockError
@@ -167,6 +168,36 @@ class Client:
         """
         return self.send(messages.find(**filters))
 
+    def stream(self, job: str | HasId, *, after: str | None = None) -> Iterator[JobEvent]:
+        """What happens to a job until it has ended, as it happens; resumed when a connection breaks.
+
+        It begins with a ``snapshot`` or, if the id of an event is given, ``after`` that one.
+        """
+        reading, patience = Reading(id_of(job), after), Patience(self._patience_s)
+        while not reading.over:
+            broken: PenstockError | None = None
+            reading.begin()
+            try:
+                for piece in self.download(reading.path, reading.query):
+                    for event in reading.take(piece):
+                        patience = Patience(self._patience_s)
+                        yield event
+            except PenstockError as failed:
+                broken = failed
+            if not reading.over:
+                time.sleep(patience.pause_s(reading.call, reading.broken_off(self.url, broken)))
+
+    def download(self, path: str, query: Mapping[str, Any]) -> Iterator[bytes]:
+        """The body of a plain GET, piece by piece. Raises as `send` does, also if it breaks off."""
+        call = Call("GET", path, dict)
+        try:
+            with self._http.stream("GET", path, params=query, timeout=self._timeout_s) as response:
+                if response.status_code >= 400:
+                    messages.read(call, response.status_code, response.read())
+                yield from response.iter_bytes()
+        except httpx.RequestError as failed:
+            raise messages.unreachable(self.url, failed) from failed
+
     def tasks(self) -> list[TaskView]:
         """Every task with its schemas."""
         return self.send(messages.tasks())
@@ -309,8 +340,24 @@ class AsyncClient:
         """See `Client.jobs`."""
         return await self.send(messages.find(**filters))
 
-    async def stream(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[bytes]:
-        """The body of a plain GET, piece by piece. Raises as `send` does, also if it breaks off."""
+    async def stream(self, job: str | HasId, *, after: str | None = None) -> AsyncIterator[JobEvent]:
+        """See `Client.stream`."""
+        reading, patience = Reading(id_of(job), after), Patience(self._patience_s)
+        while not reading.over:
+            broken: PenstockError | None = None
+            reading.begin()
+            try:
+                async for piece in self.download(reading.path, reading.query):
+                    for event in reading.take(piece):
+                        patience = Patience(self._patience_s)
+                        yield event
+            except PenstockError as failed:
+                broken = failed
+            if not reading.over:
+                await asyncio.sleep(patience.pause_s(reading.call, reading.broken_off(self.url, broken)))
+
+    async def download(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[bytes]:
+        """See `Client.download`."""
         call = Call("GET", path, dict)
         try:
             async with self._http.stream("GET", path, params=query, timeout=self._timeout_s) as response:

@@ -1,6 +1,8 @@
 """A job as an inert, frozen value. Verbs live on the broker; rules live in ``lifecycle``."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 import msgspec
 
@@ -22,6 +24,20 @@ class State(StrEnum):
 
 
 FINAL_STATES = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+
+TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        State.SCHEDULED: frozenset({State.QUEUED, State.CANCELLED}),
+        State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
+        State.RUNNING: frozenset(
+            {State.QUEUED, State.SCHEDULED, State.SUCCEEDED, State.FAILED, State.CANCELLED},
+        ),
+        State.SUCCEEDED: frozenset(),
+        State.FAILED: frozenset({State.QUEUED}),
+        State.CANCELLED: frozenset({State.QUEUED}),
+    },
+)
+"""Every step a job's state may take; anything else seen in a broker is a defect."""
 
 
 class Priority(StrEnum):
@@ -163,7 +179,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker tells of itself each time it renews its lease."""
+    """What a worker tells of itself each time it renews its lease.
+
+    ``paces``: how long the tasks it ran last usually take, in milliseconds.
+    """
 
     id: str
     node: str
@@ -175,3 +194,4 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int = 0
     version: str = ""
     draining: bool = False
+    paces: Mapping[str, float] = {}

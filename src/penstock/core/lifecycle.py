@@ -4,7 +4,6 @@ A finished attempt becomes a `Verdict` before the broker is called. The broker o
 token, picks the verdict for a cancelled job if a cancel was asked for meanwhile, and stores it.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -242,14 +241,18 @@ def accept(spec: JobSpec, now: int) -> Job:
 
 
 def start(job: Job, worker: str, token: int, now: int) -> Job:
-    """A claimed job: its attempt is counted and its token issued in the same step."""
+    """A claimed job: its attempt is counted and its token issued in the same step.
+
+    A job that was split began when it was.
+    """
+    split = job.parts is not None and job.parts.known
     return replace(
         job,
         state=State.RUNNING,
         attempt=job.attempt + 1,
         token=token,
         worker=worker,
-        started_at=now,
+        started_at=job.started_at if split else now,
         finished_at=None,
         progress=None,
         error=None,
@@ -317,20 +320,6 @@ def revive(job: Job, now: int) -> Job:
 
 
 RETRYABLE_STATES = frozenset({State.FAILED, State.CANCELLED})
-
-TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
-    {
-        State.SCHEDULED: frozenset({State.QUEUED, State.CANCELLED}),
-        State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
-        State.RUNNING: frozenset(
-            {State.QUEUED, State.SCHEDULED, State.SUCCEEDED, State.FAILED, State.CANCELLED},
-        ),
-        State.SUCCEEDED: frozenset(),
-        State.FAILED: frozenset({State.QUEUED}),
-        State.CANCELLED: frozenset({State.QUEUED}),
-    },
-)
-"""Every step a job's state may take; anything else seen in a broker is a defect."""
 
 
 def cancelled_error() -> JobError:

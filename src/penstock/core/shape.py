@@ -61,6 +61,16 @@ class Shape:
             return whole
         return self.model.model_construct(**{name: arguments[name] for name in self.names()})
 
+    def signature(self, function: Callable[..., Any]) -> inspect.Signature:
+        """How the function is called by somebody who has no `Progress`."""
+        whole = inspect.signature(function)
+        named = [each for each in whole.parameters.values() if each.name != self.progress]
+        return whole.replace(parameters=named)
+
+    def given(self, arguments: dict[str, Any]) -> Any:
+        """The parameters in the arguments of a call, not looked at yet."""
+        return arguments if self._whole is None else arguments[self._whole]
+
     def call(self, function: Callable[..., Any], model: BaseModel, progress: Progress | None) -> Any:
         """Call a function of this shape."""
         arguments = self.arguments(model)

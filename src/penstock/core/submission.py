@@ -161,6 +161,19 @@ class JobView(BaseModel):
         """Whether nothing more will happen to it by itself."""
         return self.state.final
 
+    def __repr__(self) -> str:
+        """One line for people: notebooks and interpreters show it, and a job may be large."""
+        told = [f"job {self.id} {self.task}", str(self.state)]
+        if self.parts is not None:
+            told.append(f"{self.parts.done} of {self.parts.total} parts")
+        if self.progress is not None and not self.final:
+            told.append(f"{self.progress.fraction:.0%} {self.progress.message}".rstrip())
+        if self.error is not None:
+            told.append(f"{self.error.code}: {self.error.message}")
+        return f"<{', '.join(told)}>"
+
+    __str__ = __repr__
+
 
 class TaskView(BaseModel):
     """A task with its JSON Schemas. Durations are seconds, sizes bytes."""

@@ -7,6 +7,7 @@ from functools import cached_property, partial, update_wrapper
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+import msgspec
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -27,6 +28,9 @@ Result = TypeVar("Result")
 MOST_CRASHES = 100
 """Brokers keep the count in one byte."""
 
+MOST_RUNNING = 65_535
+"""Brokers keep the limit in two bytes."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 
@@ -42,6 +46,7 @@ class Task(Generic[Params, Result]):
         limits: Limits,
         queue: str,
         priority: Priority,
+        max_running: int | None = None,
         example: Mapping[str, Any] | None,
         cache_ms: int = 0,
         data_version: str | Callable[[], str] = "",
@@ -59,6 +64,7 @@ class Task(Generic[Params, Result]):
         self.priority = priority
         self.cache_ms = cache_ms
         self._data_version = data_version
+        self.max_running = max_running
         self.description = inspect.cleandoc(function.__doc__ or "")
         self.example = MappingProxyType(dict(example or {}))
         self._shape = Shape.of(function, name)
@@ -116,6 +122,28 @@ class Task(Generic[Params, Result]):
         kept = canonical(to_jsonable_python(model, by_alias=True, round_trip=True, inf_nan_mode="constants"))
         self._check_kept(params, model, kept)
         return kept
+
+    def bind(self, *args: Any, **kwargs: Any) -> bytes:
+        """The parameters of a call of the function, as `parse` gives them; a `Progress` is no parameter.
+
+        Raises TypeError as the call would, or VALIDATION_ERROR that names each field.
+        """
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as wrong:
+            raise TypeError(f"task {self.name}: {wrong}") from None
+        return self.parse(self._shape.given(bound.arguments))
+
+    def revive(self, result: Any) -> Any:
+        """A result that came as JSON, as the type that the function says it returns.
+
+        Raises VALIDATION_ERROR if it is none, such as the null that NaN becomes in JSON.
+        """
+        try:
+            return self._result.validate_json(msgspec.json.encode(result))
+        except ValidationError as invalid:
+            message = f"the result of task {self.name} is not what its annotation says: {invalid}"
+            raise PenstockError(ErrorCode.VALIDATION_ERROR, message) from None
 
     def _check_kept(self, params: Any, model: BaseModel, kept: bytes) -> None:
         """What is accepted must run on what was given: refuse parameters that JSON would change."""
@@ -215,6 +243,10 @@ class Task(Generic[Params, Result]):
     # declared, for its models may name types that are defined further down.
 
     @cached_property
+    def _signature(self) -> inspect.Signature:
+        return self._shape.signature(self.function)
+
+    @cached_property
     def _read(self) -> Callable[[bytes], BaseModel]:
         return TypeAdapter(self.params_model).validator.validate_json
 
@@ -243,6 +275,7 @@ def task(
     backoff_cap: str | float = "10m",
     queue: str = "default",
     priority: str = "medium",
+    max_running: int | None = None,
     example: Mapping[str, Any] | None = None,
     cache: str | float | bool | None = None,
     data_version: str | Callable[[], str] = "",
@@ -266,6 +299,7 @@ def task(
     backoff_cap: str | float = "10m",
     queue: str = "default",
     priority: str = "medium",
+    max_running: int | None = None,
     example: Mapping[str, Any] | None = None,
     cache: str | float | bool | None = None,
     data_version: str | Callable[[], str] = "",
@@ -284,6 +318,7 @@ def task(
       ``backoff_cap``, with full jitter.
     - ``crashes``: attempts that may end their process (segfault, out of memory, killed at a limit) before
       the job is quarantined, whatever retries are left; at most all attempts, 3 by default.
+    - ``max_running``: how many jobs of this task may run at a time, on all workers together; the others wait.
     - ``version``: change it when the same parameters should no longer give the same answer.
     - ``cache``: how long an answer is given to others that ask the same, True for twelve hours; see the guide
       on caching. Leave it out for a function that does more than answer. ``data_version``: what besides
@@ -295,6 +330,8 @@ def task(
         raise ValueError("retries must be at least 0 and threads at least 1")
     if crashes is not None and not 1 <= crashes <= min(retries + 1, MOST_CRASHES):
         raise ValueError(f"crashes must be from 1 to the attempts, which are {retries + 1}, not {crashes}")
+    if max_running is not None and not 1 <= max_running <= MOST_RUNNING:
+        raise ValueError(f"max_running must be from 1 to {MOST_RUNNING}, not {max_running}")
     limits = Limits(
         max_attempts=retries + 1,
         max_crashes=crashes or Limits().max_crashes,
@@ -317,6 +354,7 @@ def task(
             limits=limits,
             queue=queue,
             priority=Priority(priority),
+            max_running=max_running,
             example=example,
             cache_ms=cache_ms,
             data_version=data_version,

@@ -20,7 +20,7 @@ from penstock.executors.answers import KeptAnswers, shared_memory
 from penstock.executors.frames import Frames, frame
 from penstock.executors.system import SINGLE_THREADED, supervisor_mark
 from penstock.executors.zygote import Ended, Forked, FromZygote, Loaded, NotForked, NotLoaded
-from penstock.ports import Exit
+from penstock.worker_ports import Exit
 
 LAST_WORDS_S = 0.2
 """How long to wait for the line of a dead child to close: a process it left behind may hold it open."""

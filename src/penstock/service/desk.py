@@ -21,9 +21,12 @@ from penstock.core.past import Attempt
 from penstock.core.submission import Submission
 from penstock.ports import DEPTHS, Admission, Broker, Event, JobQuery, Receipt, Stats
 from penstock.service.asker import client_of, kept_apart
+from penstock.service.clients import Clients
 from penstock.service.dead import DeadLetters
 from penstock.service.extension import EXTEND, manifest_of
 from penstock.service.later import delay_ms, unknown_ahead
+from penstock.service.places import Places
+from penstock.service.probe import Probe
 from penstock.service.schedules import Schedules
 from penstock.service.waits import wait_any
 
@@ -41,6 +44,9 @@ class Desk:
         self._leaving = asyncio.Event()
         self.dead = DeadLetters(broker)
         self.schedules = Schedules(broker, lambda asked: self._spec(asked, None, "", None), node)
+        self.places = Places(broker)
+        self.probe = Probe(broker, node)
+        self.clients = Clients(broker)
 
     @property
     def leaving(self) -> bool:
@@ -133,6 +139,7 @@ class Desk:
             idempotency_key=submission.idempotency_key,
             client=client,
             weight=1 if by is None else by.weight,
+            max_running=task.max_running,
             initiated_by=self.node,
             request_id=request_id,
             cache_ms=0 if submission.cache == "bypass" else task.cache_ms,

@@ -7,6 +7,7 @@ import msgspec
 import structlog
 
 from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.fairness import ClientTerms
 from penstock.core.keys import Key, Ring
 from penstock.ports import Broker
 
@@ -33,11 +34,14 @@ def _read(body: bytes) -> Key | None:
 
 
 async def store(broker: Broker, key: Key) -> None:
-    """Keep a new key. Raises CONFLICT if there is one of this name."""
+    """Keep a new key, and what it allows its client. Raises CONFLICT if there is one of this name."""
     if any(other.name == key.name for other in await stored(broker)):
         message = f"there is a key {key.name!r}; revoke it first, or choose another name"
         raise PenstockError(ErrorCode.CONFLICT, message)
     await broker.put(SHELF, key.id, _encode(key))
+    if key.max_running is not None or key.weight > 1:
+        terms = ClientTerms(max_running=key.max_running, weight=key.weight)
+        await broker.limit_client(key.client, terms)
 
 
 async def revoke(broker: Broker, name: str) -> Key:

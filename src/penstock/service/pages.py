@@ -11,6 +11,7 @@ from penstock.ports import Broker, Event
 
 _STATES = {state.value: state for state in State}
 JOINED = "joined"
+_FIRST = frozenset({State.SCHEDULED.value, State.QUEUED.value})
 
 PIECE = 256
 PIECE_BYTES = 4 * 2**20
@@ -26,6 +27,15 @@ def told_by(events: Iterable[Event]) -> list[Told]:
         for event in events
         if event.kind in _STATES
     ]
+
+
+def begun(events: Iterable[Event], *, parts: bool) -> set[str]:
+    """The jobs whose story begins here; others that are unknown were parts, which are gone again."""
+    return {
+        event.job_id
+        for event in events
+        if (event.kind in _FIRST or event.data.get("cached")) and (parts or "part" not in event.data)
+    }
 
 
 def joins_of(events: Iterable[Event]) -> list[Asked]:
@@ -85,6 +95,7 @@ async def chapter_of(
         if record is not None and (parts or record.part is None)
     ]
     gone = {job_id for job_id, record in read_now.items() if record is None}
+    gone &= known.keys() | begun(events, parts=parts)
     return Chapter(
         cursor=events[-1].id,
         told_at=events[-1].at,

@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from penstock.core.lifecycle import Settlement
-from penstock.ports import Leftover
 from penstock.spool.records import fitting, pack, unpack
+from penstock.worker_ports import Leftover
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.\-]")
 

@@ -1,7 +1,7 @@
 """The task ``add``: two numbers and, on request, a cost in CPU time that stands in for real work."""
 
 from time import thread_time
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,10 @@ from penstock.core.task import task
 EXACT: Final = 2**53
 """Up to here every whole number is a float64 of its own."""
 
+_Bounds = Field(ge=-EXACT, le=EXACT)
+Number = Annotated[int, _Bounds] | Annotated[float, _Bounds]
+"""Bounded one by one: schemas do not tell the bounds of a union."""
+
 _STEP_S: Final = 0.02
 
 
@@ -19,8 +23,8 @@ class Operands(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    a: int | float = Field(ge=-EXACT, le=EXACT, description="First number, without a unit.")
-    b: int | float = Field(ge=-EXACT, le=EXACT, description="Second number, without a unit.")
+    a: Number = Field(description="First number, without a unit.")
+    b: Number = Field(description="Second number, without a unit.")
     operation: Literal["add"] = Field("add", description="What to do with the numbers.")
     cost_s: float = Field(
         0.0, ge=0, le=3_600, description="CPU time to burn before answering, in seconds: stands in for work."

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import structlog
 
 from penstock.core.lifecycle import Settlement
-from penstock.ports import Broker, Leftover, Spool
+from penstock.ports import Broker
+from penstock.worker_ports import Leftover, Spool
 
 BATCH = 500
 

@@ -9,7 +9,7 @@ from penstock.core.errors import FailureCode
 from penstock.core.job import JobError
 from penstock.core.lifecycle import Cancelled, Failed, HandedBack, Lost, Merged, Outcome, Split, Succeeded
 from penstock.core.units import readable_size
-from penstock.ports import Exit
+from penstock.worker_ports import Exit
 
 
 def said(answer: Answer) -> Outcome:

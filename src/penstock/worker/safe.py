@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from penstock.core.lifecycle import Settlement
-from penstock.ports import Spool
+from penstock.worker_ports import Spool
 
 SPOOL_AFTER_S = 0.5
 """A broker that has not taken outcomes by then is away; from then on each new one is spooled at once."""

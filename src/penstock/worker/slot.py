@@ -29,11 +29,11 @@ from penstock.core.errors import ErrorCode, FailureCode, PenstockError
 from penstock.core.job import JobProgress
 from penstock.core.lifecycle import Cancelled, Outcome, Released
 from penstock.core.units import readable_duration, readable_size
-from penstock.ports import Child, Executor, Exit
 from penstock.worker.holding import Holding
 from penstock.worker.outcome import died, failed, said
 from penstock.worker.pace import WORTH_MS, Pace
 from penstock.worker.policy import SlotPolicy
+from penstock.worker_ports import Child, Executor, Exit
 
 STUCK_MS = 100.0
 """A running attempt this old holds hostage whatever was shipped behind it, so that is recalled."""

@@ -20,16 +20,18 @@ from msgspec.structs import replace
 from penstock.core.attempt import Request
 from penstock.core.errors import PenstockError
 from penstock.core.job import JobProgress, WorkerInfo
-from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, settlement
-from penstock.ports import Broker, Executor, Orders, Spool
+from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, Succeeded, settlement
+from penstock.ports import Broker, Orders
 from penstock.worker.errands import Errands
 from penstock.worker.holding import Holding
 from penstock.worker.journal import Journal
 from penstock.worker.pace import Pace
 from penstock.worker.persist import called_off, persist
 from penstock.worker.policy import WorkerPolicy
+from penstock.worker.runtimes import RunTimes
 from penstock.worker.safe import Safe
 from penstock.worker.slot import Slot
+from penstock.worker_ports import Executor, Spool
 
 REPORT_S = 0.25
 """What tasks say is published at most this often; otherwise the lease is renewed every second."""
@@ -69,6 +71,7 @@ class Supervisor:
         self._log = structlog.get_logger("penstock.worker").bind(worker=info.id)
         self._journal = Journal(info.id)
         self._pace = Pace()
+        self._run_times = RunTimes()
         self._slots = [Slot(n, executor, self, self._pace, policy.slot) for n in range(policy.slots)]
         self._held: dict[int, Holding] = {}
         self._local: deque[Holding] = deque()
@@ -239,7 +242,8 @@ class Supervisor:
     async def _renew(self) -> None:
         async with self._speaking:  # two reports at a time would publish the same lines twice
             reports = [holding.report() for holding in self._held.values()]
-            info = replace(self._info, busy=sum(slot.busy for slot in self._slots))
+            busy = sum(slot.busy for slot in self._slots)
+            info = replace(self._info, busy=busy, paces=self._run_times.usual())
             orders = await self._broker.renew(info, reports)
             for report in reports:
                 if report.token in self._held:
@@ -290,6 +294,8 @@ class Supervisor:
 
     def finished(self, holding: Holding, outcome: Outcome, elapsed_ms: float) -> None:
         """Settle it and make use of the room."""
+        if isinstance(outcome, Succeeded):
+            self._run_times.learn(holding.claim.spec.task, elapsed_ms)
         self._conclude(holding, outcome, elapsed_ms)
         self._distribute()
         self._room.set()

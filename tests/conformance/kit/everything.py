@@ -8,6 +8,7 @@ from kit import workload
 from kit.families import end, merge, number_of, split
 from kit.time import ManualClock
 from kit.values import BROKEN, claim, feed, finish, get_one, held, run_one, spec, submit_one, worker
+from penstock.core.fairness import ClientTerms
 from penstock.core.job import JobProgress, Priority, State
 from penstock.core.lifecycle import Claim
 from penstock.ports import DEPTHS, Broker, JobQuery
@@ -38,6 +39,7 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     assert await broker.swap("shelf", "name", b"body", b"third") is None
     await broker.shelf("shelf")
     await broker.now()
+    await _take_turns(broker)
     await broker.claim("w", ["nothing here"], 1, 0.05)
     await broker.events(await broker.head(), 0.05)
     clock.advance(LONG_MS - 1)
@@ -91,6 +93,22 @@ async def _split_some(broker: Broker) -> set[str]:
     await broker.retry([failing.id])
     await broker.cancel([failing.id])
     return mine | {merged.id, failing.id, cancelled.id}
+
+
+async def _take_turns(broker: Broker) -> None:
+    await broker.limit_client("c", ClientTerms(max_running=1))
+    jobs = [spec(queue="turns", client=client, max_running=2, weight=2) for client in ("c", "c", "d", None)]
+    await broker.submit(jobs)
+    await broker.ahead([job.id for job in jobs])
+    await broker.clients(20)
+    claims = await claim(broker, queues=("turns",))
+    assert len(claims) == 2
+    await broker.renew(worker(queues=("turns",)), [held(each) for each in claims])
+    await broker.settle([finish(each) for each in claims])
+    await broker.cancel([job.id for job in jobs])
+    await broker.stats()
+    await broker.purge([job.id for job in jobs])
+    await broker.limit_client("c", None)
 
 
 async def _read(broker: Broker) -> None:

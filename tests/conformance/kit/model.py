@@ -11,8 +11,9 @@ from functools import partial
 from msgspec.structs import replace
 
 from kit.model_after import Waits
-from penstock.core import drain, lifecycle, sharing
+from penstock.core import drain, fairness, lifecycle, sharing
 from penstock.core.drain import Full
+from penstock.core.fairness import ClientTerms, Line, Rooms, Waiting
 from penstock.core.job import Job, JobProgress, JobSpec, State
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt, attempts_of, ended, remember
@@ -37,6 +38,9 @@ class Model:
         self.joins: list[tuple[str, str | None]] = []
         self.hits: list[str] = []
         self.cache = CacheStats()
+        self.terms: dict[str, ClientTerms] = {}
+        self._said: dict[tuple[str, str], int] = {}
+        self._tags: dict[tuple[str, ...], fairness.Tags] = {}
         self._keys: dict[tuple[str, str] | None, str] = {}
         self._flights: dict[str, str] = {}
         self._answers: dict[str, tuple[str, int]] = {}
@@ -78,6 +82,8 @@ class Model:
         if (key := _key(spec)) is not None:
             self._keys[key] = job.id
         self.jobs[job.id] = job
+        if admission is Admission.ACCEPTED:
+            self._learn(spec)
         return Receipt(admission=admission, job=job)
 
     def _answer(self, spec: JobSpec) -> Receipt | None:
@@ -132,11 +138,46 @@ class Model:
     def claim(self, worker: str, queues: Iterable[str], limit: int, tokens: Iterable[int]) -> list[Claim]:
         """The claims that must be given; their tokens are the broker's to choose."""
         self._promote()
-        open_queues = set(queues) - self.paused
-        line = [job for job in self.in_line() if job.spec.queue in open_queues][:limit]
+        line = self._next(set(queues), limit)
         if line:
             self.leases[worker] = self.now + self.options.lease_ms
         return [self._start(job, worker, token) for job, token in zip(line, tokens, strict=True)]
+
+    def _learn(self, spec: JobSpec) -> None:
+        self._said["weight", spec.client or ""] = spec.weight
+        if spec.max_running is not None:
+            self._said["task", spec.task] = spec.max_running
+
+    def _next(self, queues: set[str], limit: int) -> list[Job]:
+        """The jobs that must be given out, by turns of their clients."""
+        lines: dict[tuple[str, Line], list[Waiting]] = {}
+        for job in self.in_line():
+            if job.spec.queue in queues - self.paused:
+                place = job.spec.queue, fairness.line_of(job.spec)
+                waiting = Waiting(lifecycle.rank(job.spec.priority, job.due_at), job.id)
+                lines.setdefault(place, []).append(waiting)
+        picks = fairness.choose(
+            [(line, iter(jobs)) for (_, line), jobs in lines.items()],
+            limit,
+            self.now,
+            tags=self._tags.setdefault(tuple(sorted(queues)), {}),
+            strides=self._stride,
+            rooms=Rooms(self._room),
+        )
+        return [self.jobs[pick.job.id] for pick in picks]
+
+    def _stride(self, client: str) -> int:
+        said = self._said.get(("weight", client), 1) if client else 1
+        return fairness.stride(self.terms.get(client, ClientTerms()).weight or said)
+
+    def _room(self, kind: str, name: str) -> int | None:
+        most = (
+            self.terms.get(name, ClientTerms()).max_running
+            if kind == "client"
+            else self._said.get((kind, name))
+        )
+        running = [fairness.line_of(job.spec) for job in self.jobs.values() if job.state is State.RUNNING]
+        return None if most is None else most - sum(getattr(line, kind) == name for line in running)
 
     def _promote(self) -> None:
         for job in self.jobs.values():

@@ -19,7 +19,7 @@ from penstock.api.errors import field_of, request_id
 from penstock.api.office import Office
 from penstock.api.records import job_or_record, records
 from penstock.api.routing import make_router
-from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, receipt_view
+from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, placed_view, receipt_view
 from penstock.core.errors import PenstockError, field_error
 from penstock.core.record_query import JobPage, RecordView
 from penstock.core.submission import AttemptView, ExtendOptions, JobView, RetryOptions, Submission
@@ -126,7 +126,8 @@ def router(office: Office) -> APIRouter:
         )
         jobs = await desk.find(query)
         more = jobs[-1].id if len(jobs) == page.limit else None
-        return answer({"jobs": [job_view(job, node) for job in jobs], "next": more})
+        places = await desk.places.of(jobs)
+        return answer({"jobs": [placed_view(job, node, places) for job in jobs], "next": more})
 
     @routes.get("/jobs/{job_id}", response_model=RecordView | JobView)
     async def get(job_id: JobId, wait: Wait = 0.0) -> Response:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from penstock.api.gauges import CacheCollector
+from penstock.api.health import health_of
 from penstock.api.office import Office
 from penstock.api.routing import make_router
-from penstock.api.wire import answer, queue_view
+from penstock.api.wire import answer
 from penstock.core.errors import PenstockError
 from penstock.ports import Stats
 from penstock.service.desk import Desk
@@ -21,10 +21,6 @@ def router(office: Office) -> APIRouter:
     routes = make_router("node")
     desk = office.desk
     gauges = _Gauges(office)
-
-    @routes.get("/", include_in_schema=False)
-    async def index() -> RedirectResponse:
-        return RedirectResponse("/docs")
 
     @routes.get("/whoami")
     async def whoami() -> dict[str, Any]:
@@ -45,26 +41,7 @@ def router(office: Office) -> APIRouter:
     @routes.get("/health")
     async def health() -> Response:
         """How things are; ``degraded`` when the broker is away or no worker is live, history or not."""
-        identity = {"node": office.node, "version": office.version, "history": await _history(office)}
-        try:
-            await desk.ready()
-            stats = await desk.stats()
-        except PenstockError as failed:
-            broker = {"status": "unavailable", "reason": failed.message}
-            return answer(
-                {"status": "degraded", "broker": broker, "workers": None, "queues": None} | identity
-            )
-        live = [worker.info for worker in stats.workers if worker.live]
-        workers = {"live": len(live), "slots": sum(w.slots for w in live), "busy": sum(w.busy for w in live)}
-        return answer(
-            {
-                "status": "ok" if live else "degraded",
-                "broker": {"status": "ok", "warnings": stats.warnings},
-                "workers": workers,
-                "queues": [queue_view(queue) for queue in stats.queues],
-            }
-            | identity
-        )
+        return answer(await health_of(office))
 
     @routes.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
     async def metrics() -> Response:
@@ -89,15 +66,6 @@ async def _trouble(desk: Desk) -> dict[str, str]:
     except PenstockError as failed:
         return {"status": "unavailable", "reason": failed.message}
     return {}
-
-
-async def _history(office: Office) -> Mapping[str, Any] | None:
-    """Whether history is being written; None where it is switched off."""
-    if office.archive is None:
-        return None
-    told = await office.archive.status()
-    status = {"status": "ok" if told["connected"] else "unavailable"}
-    return status | {name: told[name] for name in ("lag_s", "reason") if told[name] is not None}
 
 
 class _Gauges:

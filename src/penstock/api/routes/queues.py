@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.api.office import Office
@@ -10,6 +10,8 @@ from penstock.api.routing import make_router
 from penstock.api.wire import answer, cache_view, queue_view, worker_view
 
 QueueName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.\-]{1,100}$", description="the queue's name")]
+
+Clients = Annotated[bool, Query(description="tell the 20 clients with the most waiting jobs, too")]
 
 
 class QueueSettings(BaseModel):
@@ -28,9 +30,15 @@ def router(office: Office) -> APIRouter:
     desk = office.desk
 
     @routes.get("/queues")
-    async def queues() -> Response:
+    async def queues(clients: Clients = False) -> Response:
         """Every queue that was ever used, with its depths."""
-        return answer({"queues": [queue_view(queue) for queue in (await desk.stats()).queues]})
+        views = [queue_view(queue) for queue in (await desk.stats()).queues]
+        if clients:
+            waits = await desk.clients.waits()
+            for view in views:
+                found = waits.get(view["name"], [])
+                view["clients"] = [{"client": each.client, "queued": each.jobs} for each in found]
+        return answer({"queues": views})
 
     @routes.post("/queues/{name}/pause")
     async def pause(name: QueueName) -> dict[str, Any]:

@@ -10,10 +10,12 @@ import msgspec
 from msgspec.structs import replace
 
 from penstock.brokers.redis import listing
+from penstock.brokers.redis.ahead import read_ahead, read_clients
 from penstock.brokers.redis.figures import read_stats
 from penstock.brokers.redis.gather import Gather, Known
 from penstock.brokers.redis.link import Link, heed_cancel
 from penstock.brokers.redis.mailbox import Mailbox
+from penstock.brokers.redis.memory import read_attempts
 from penstock.brokers.redis.packing import (
     PackedJob,
     pack_cancel,
@@ -23,19 +25,32 @@ from penstock.brokers.redis.packing import (
     pack_parts,
     pack_renewal,
     pack_settlements,
+    pack_terms,
 )
 from penstock.brokers.redis.reader import Reader
-from penstock.brokers.redis.records import id_bytes, read_answers, read_attempts, read_claims, read_jobs
+from penstock.brokers.redis.records import id_bytes, read_answers, read_claims, read_jobs
 from penstock.brokers.redis.sharing import print_of
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
 from penstock.core import family, lifecycle
 from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
+from penstock.core.fairness import ClientTerms
+from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
-from penstock.ports import Admission, BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
+from penstock.ports import (
+    Admission,
+    BrokerOptions,
+    ClientWaits,
+    Event,
+    Held,
+    JobQuery,
+    Orders,
+    Receipt,
+    Stats,
+)
 
 SCHEMA_VERSION = 1
 
@@ -239,6 +254,20 @@ class RedisBroker:
     async def stats(self) -> Stats:
         """See `Broker.stats`."""
         return read_stats(await self._link.call("stats"), self._link.warnings, self._options.max_depth)
+
+    async def limit_client(self, client: str, terms: ClientTerms | None) -> None:
+        """See `Broker.limit_client`."""
+        await self._link.call("limit_client", *pack_terms(client, terms), confirmed=True)
+
+    async def ahead(self, job_ids: Sequence[str]) -> list[Ahead | None]:
+        """See `Broker.ahead`."""
+        _, found = await self._link.call("ahead", pack_ids(job_ids))
+        return [read_ahead(each) for each in found]
+
+    async def clients(self, limit: int) -> list[ClientWaits]:
+        """See `Broker.clients`."""
+        _, found = await self._link.call("clients", limit)
+        return read_clients(found)
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:
         """See `Broker.put`."""

@@ -6,8 +6,9 @@ from struct import Struct
 
 import msgspec
 
-from penstock.brokers.redis.records import NUMBERS, id_bytes, pack_spec
+from penstock.brokers.redis.records import NUMBERS, digest, id_bytes, pack_spec
 from penstock.brokers.redis.sharing import NOTHING_ASKED, pack_asked
+from penstock.core.fairness import ClientTerms
 from penstock.core.job import AfterFailure, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Settlement, Verdict, cancelled_error
 from penstock.ports import Held
@@ -159,3 +160,10 @@ def pack_cancel(job_ids: Sequence[str], *, force: bool = False) -> list[Argument
     """The arguments of ``cancel.lua``."""
     error = cancelled_error()
     return [pack_ids(job_ids), _json(error), _json({"error": error}), int(force)]
+
+
+def pack_terms(client: str, terms: ClientTerms | None) -> list[Argument]:
+    """The arguments of ``limit_client.lua``."""
+    given = terms or ClientTerms()
+    said: list[Argument] = ["" if value is None else value for value in (given.max_running, given.weight)]
+    return [client, digest(client), *said, b"" if terms is None else _json(terms)]

@@ -3,8 +3,9 @@
 The layouts of stamps and records are those of ``lua/common.lua``; only Python reads the fixed part.
 """
 
+import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import repeat
 from struct import Struct
@@ -14,7 +15,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from penstock.brokers.redis.sharing import read_full, waiters
-from penstock.core import family, lifecycle, past
+from penstock.core import family, lifecycle
 from penstock.core.job import (
     AfterFailure,
     Job,
@@ -43,9 +44,13 @@ _STOP = 1
 _CACHED = 2
 _STAMP = 10
 _RECORD = Struct("<BBHBB3sB6s7s6s6sB")
+_DIGEST = 8
+_TERMS = Struct("<HH")
+_MOST = 0xFFFF
+_SUFFIX = 1 + 2 * _DIGEST + _TERMS.size
+_LONGEST_LINE = 0xFF - _SUFFIX
 _CHARGED = Struct("<HBBB")
 _FAMILY = Struct("<7sIIIIIIBBB")
-_ATTEMPT = Struct("<6s6sB")
 _HEX = re.compile("[0-9a-f]{64}")
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -93,7 +98,6 @@ _decode_limits = msgspec.msgpack.Decoder(Limits).decode
 _decode_task = msgspec.msgpack.Decoder(_Task).decode
 _progress = msgspec.msgpack.Decoder(JobProgress).decode
 _error = msgspec.json.Decoder(JobError).decode
-_ending = msgspec.msgpack.Decoder(past.Ending).decode
 _USUAL_LIMITS = Limits()
 _PRIORITIES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
 _PLACES = {priority: place for place, priority in enumerate(_PRIORITIES)}
@@ -123,6 +127,8 @@ def id_texts(raw: bytes) -> list[str]:
 def pack_spec(spec: JobSpec) -> bytes:
     """The fixed part of a job, in front of it its stamp but for the time at which it is kept."""
     queue = b"" if spec.queue == USUAL_QUEUE else spec.queue.encode()
+    if spec.client is not None or spec.max_running is not None:
+        queue = _line(queue, spec)
     stamp = lifecycle.rank(spec.priority, 0).to_bytes(3, "little") + bytes((len(queue),)) + queue
     fields = (
         spec.task,
@@ -153,6 +159,32 @@ def pack_spec(spec: JobSpec) -> bytes:
     return stamp + _encode(fields[:told])
 
 
+def digest(name: str) -> bytes:
+    """A client or a task as the scripts know it; all zero for none."""
+    return hashlib.blake2b(name.encode(), digest_size=_DIGEST).digest() if name else bytes(_DIGEST)
+
+
+def _line(queue: bytes, spec: JobSpec) -> bytes:
+    """What follows the queue's name in the stamp, see ``lua/common.lua``."""
+    if len(queue) > _LONGEST_LINE:
+        return queue  # there is no room for whose it is; no edge lets such a name in
+    return queue + _suffix(spec.client or "", spec.task, spec.weight, spec.max_running)
+
+
+@lru_cache  # a client's jobs mostly share theirs
+def _suffix(client: str, task: str, weight: int, max_running: int | None) -> bytes:
+    mine = digest("" if max_running is None else task)
+    if not any(mine) and not client:
+        return b""
+    return b"\0" + digest(client) + mine + _TERMS.pack(min(weight, _MOST), min(max_running or 0, _MOST))
+
+
+def _queue(stamped: bytes) -> str:
+    if len(stamped) >= _SUFFIX and stamped[-_SUFFIX] == 0:
+        stamped = stamped[:-_SUFFIX]
+    return stamped.decode() or USUAL_QUEUE
+
+
 @lru_cache  # a task's jobs mostly share theirs
 def _pack_limits(limits: Limits) -> bytes | None:
     """Only what is not as usual, by name."""
@@ -174,7 +206,7 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         task=fixed.task,
         version=fixed.version,
         params=msgspec.Raw(fixed.params),
-        queue=stored[_STAMP:body].decode() or USUAL_QUEUE,
+        queue=_queue(stored[_STAMP:body]),
         priority=_priority(fixed.priority, stored[6:9]),
         limits=_read_limits(fixed.limits),
         fingerprint=fixed.fingerprint if isinstance(fixed.fingerprint, str) else fixed.fingerprint.hex(),
@@ -211,7 +243,7 @@ def may_match(stored: bytes, record: bytes | None, query: JobQuery) -> bool:
     state = State.QUEUED if record is None else STATES[record[0]]
     return (
         query.state in {None, state}
-        and query.queue in {None, stored[_STAMP:body].decode() or USUAL_QUEUE}
+        and query.queue in {None, _queue(stored[_STAMP:body])}
         and (query.task is None or query.task == _decode_task(memoryview(stored)[body:]).task)
         and (query.client is None or query.client == _decode(memoryview(stored)[body:]).client)
     )
@@ -298,28 +330,6 @@ def _with_parts(claim: Claim, packed: bytes, partial: bytes) -> Claim:
     return replace(claim, parts=parts, ready=ready, partial=msgspec.Raw(partial) if partial else None)
 
 
-def read_attempts(job: Job | None, kept: bytes | None) -> list[past.Attempt]:
-    """What a job remembers, from its job and what ``lua/settle.lua`` keeps."""
-    if job is None:
-        return []
-    return past.attempts_of(job, list(_kept_attempts(kept or b"")))
-
-
-def _kept_attempts(kept: bytes) -> Iterator[past.Attempt]:
-    at = 0
-    while at < len(kept):
-        size = _number(kept[at : at + 2])
-        yield _read_attempt(kept[at + 2 : at + 2 + size])
-        at += 2 + size
-
-
-def _read_attempt(kept: bytes) -> past.Attempt:
-    started, now, length = _ATTEMPT.unpack_from(kept)
-    body = _ATTEMPT.size + length
-    worker = kept[_ATTEMPT.size : body].decode()
-    return past.ended(_ending(kept[body:]), worker or None, _number(started) or None, _number(now))
-
-
 def _read_job(  # noqa: PLR0917 - the columns of a row
     job_id: str,
     stored: bytes,
@@ -332,7 +342,7 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
     if record is not None and record[0] >= len(STATES):
         return None  # a newer release's affair
     spec = read_spec(job_id, stored)
-    created_at = _number(stored[:6])
+    created_at = number(stored[:6])
     if record is None:
         return Job(
             spec=spec,
@@ -347,16 +357,16 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
         spec=spec,
         state=STATES[state],
         created_at=created_at,
-        due_at=_number(due),
+        due_at=number(due),
         attempt=attempt,
         losses=losses,
         crashes=crashes,
         handbacks=handbacks,
-        token=_number(token),
+        token=number(token),
         worker=record[_RECORD.size + length :].decode() or None,
         cancel_requested=bool(flags & _STOP),
-        started_at=_number(started) or None,
-        finished_at=_number(finished) or None,
+        started_at=number(started) or None,
+        finished_at=number(finished) or None,
         progress=None if progress is None else _progress(progress),
         error=None if error is None else _error(error),
         result=None if result is None else msgspec.Raw(result),
@@ -365,7 +375,8 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
     )
 
 
-def _number(raw: bytes) -> int:
+def number(raw: bytes) -> int:
+    """A number as the scripts keep it."""
     return int.from_bytes(raw, "little")
 
 

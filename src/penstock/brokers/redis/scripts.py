@@ -1,4 +1,4 @@
-"""The verbs as Lua scripts: what they have in common, then the verb's own file."""
+"""The verbs as Lua scripts: what they have in common, how lines take turns, then the verb's own file."""
 
 import hashlib
 from functools import cache
@@ -24,6 +24,6 @@ class Script(msgspec.Struct, frozen=True):
 def script(verb: str) -> Script:
     """The script of a verb."""
     folder = files(__package__).joinpath("lua")
-    names = ("common", *EFFECTS, *COMPOSED.get(verb, (verb,)))
+    names = ("common", "lines", *EFFECTS, *COMPOSED.get(verb, (verb,)))
     text = b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in names)
     return Script(text, hashlib.sha1(text).hexdigest().encode())  # noqa: S324 - Redis names scripts so

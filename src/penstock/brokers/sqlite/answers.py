@@ -8,6 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 
+from penstock.brokers.sqlite import lines
 from penstock.brokers.sqlite.rows import encode_spec, job_by_id
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import lifecycle, sharing
@@ -50,6 +51,7 @@ def join(tx: Transaction, job: Job, spec: JobSpec) -> bool:
         )
         rank = lifecycle.rank(after.spec.priority, job.due_at)
         execute("UPDATE jobs SET rank = ? WHERE id = ?", (rank, job.id))
+        lines.refresh(tx.connection, {(job.spec.queue, lines.text_of(job.spec))})
     return True
 
 

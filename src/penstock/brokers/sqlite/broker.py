@@ -11,16 +11,29 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.brokers.sqlite import answers, family, followers, pausing, reads, removal, shelves, verbs
+from penstock.brokers.sqlite import (
+    answers,
+    family,
+    followers,
+    lines,
+    pausing,
+    reads,
+    removal,
+    shelves,
+    verbs,
+)
+from penstock.brokers.sqlite.ahead import ahead, clients
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Transaction, Writer, unavailable
 from penstock.core.clock import Clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
+from penstock.core.fairness import ClientTerms
+from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
-from penstock.ports import BrokerOptions, Event, Held, JobQuery, Orders, Receipt, Stats
+from penstock.ports import BrokerOptions, ClientWaits, Event, Held, JobQuery, Orders, Receipt, Stats
 
 Answer = TypeVar("Answer")
 
@@ -230,6 +243,18 @@ class SqliteBroker:
     async def forget_answers(self, fingerprints: Sequence[str] | None = None) -> int:
         """See `Broker.forget_answers`."""
         return await self._write(lambda tx: answers.forget(tx, fingerprints))
+
+    async def limit_client(self, client: str, terms: ClientTerms | None) -> None:
+        """See `Broker.limit_client`."""
+        await self._write(lambda tx: lines.limit_client(tx, client, terms))
+
+    async def ahead(self, job_ids: Sequence[str]) -> list[Ahead | None]:
+        """See `Broker.ahead`."""
+        return await self._read(lambda db: ahead(db, job_ids, self._clock()))
+
+    async def clients(self, limit: int) -> list[ClientWaits]:
+        """See `Broker.clients`."""
+        return await self._read(lambda db: clients(db, limit))
 
     async def put(self, shelf: str, name: str, body: bytes | None) -> None:
         """See `Broker.put`."""

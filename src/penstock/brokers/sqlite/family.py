@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from penstock.brokers.sqlite import removal, submission, verbs
+from penstock.brokers.sqlite import lines, removal, submission, verbs
 from penstock.brokers.sqlite.rows import job_by_id
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import family, lifecycle
@@ -74,7 +74,10 @@ def spread(tx: Transaction, parent_id: str, token: int, first: int, specs: Seque
 
 
 def _found(tx: Transaction, parent_id: str) -> int:
-    return tx.connection.execute("INSERT INTO families (parent) VALUES (?)", (parent_id,)).lastrowid or 0
+    made = tx.connection.execute(
+        "INSERT INTO families (parent, began_at) SELECT id, started_at FROM jobs WHERE id = ?", (parent_id,)
+    )
+    return made.lastrowid or 0
 
 
 def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease_ms: int) -> list[Claim]:
@@ -94,6 +97,11 @@ def _with_parts(tx: Transaction, claimed: Claim) -> Claim:
     if row is None:
         return claimed
     kept = None if row[7] is None else msgspec.Raw(row[7])
+    if row[5]:  # a step of a job that has begun with its split
+        tx.connection.execute(
+            "UPDATE jobs SET started_at = (SELECT began_at FROM families WHERE n = ?) WHERE id = ?",
+            (row[0], claimed.spec.id),
+        )
     return replace(claimed, parts=_parts(row), ready=row[6], partial=kept)
 
 
@@ -287,13 +295,14 @@ def _finish(tx: Transaction, n: int) -> None:
 def _forget_page(tx: Transaction, n: int, below: int, limit: int) -> int:
     """Forget parts; one that runs is told to stop, and is then like any cancelled job."""
     rows = tx.connection.execute(
-        "SELECT jobs.n, queue, state FROM parts JOIN jobs USING (n) WHERE family = ? AND number < ?"
+        "SELECT jobs.n, queue, state, line FROM parts JOIN jobs USING (n) WHERE family = ? AND number < ?"
         " ORDER BY number LIMIT ?",
         (n, below, limit),
     ).fetchall()
     idle = [row for row in rows if row[2] != State.RUNNING]
     tx.connection.executemany("DELETE FROM jobs WHERE n = ?", [row[:1] for row in idle])
-    removal.forget(tx, idle)
+    removal.forget(tx, [row[:3] for row in idle])
+    lines.refresh(tx.connection, {(row[1], row[3]) for row in idle if row[2] == State.QUEUED})
     for row in rows:
         if row[2] == State.RUNNING:
             tx.connection.execute("UPDATE jobs SET cancel = 1 WHERE n = ?", row[:1])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from penstock.brokers.sqlite import answers, depth
+from penstock.brokers.sqlite import answers, depth, lines
 from penstock.brokers.sqlite.rows import JOB_COLUMNS, decode_attempts, job_by_id, read_job
 from penstock.core import drain, past
 from penstock.core.errors import ErrorCode, PenstockError
@@ -30,14 +30,8 @@ _EVENT_ID = re.compile("[0-9]{0,18}")
 
 def due_in(db: sqlite3.Connection, queues: Sequence[str], now: int) -> int:
     """Milliseconds until something can be claimed, 0 if something can be now."""
-    for queue in queues:
-        queued = db.execute(
-            "SELECT 1 FROM jobs WHERE state = 'queued' AND queue = ?"
-            " AND queue NOT IN (SELECT queue FROM paused) LIMIT 1",
-            (queue,),
-        ).fetchone()
-        if queued:
-            return 0
+    if lines.any_claimable(db, queues):
+        return 0
     (next_due,) = db.execute("SELECT min(due_at) FROM jobs WHERE state = 'scheduled'").fetchone()
     return NEVER_MS if next_due is None else max(0, next_due - now)
 
@@ -152,15 +146,13 @@ def stats(db: sqlite3.Connection, now: int, max_depth: int) -> Stats:
 
 
 def _queue(db: sqlite3.Connection, name: str, depths: dict[str, int], paused: bool, now: int) -> QueueStats:
-    head_of_line = db.execute(
-        "SELECT due_at FROM jobs WHERE state = 'queued' AND queue = ? ORDER BY rank, id LIMIT 1", (name,)
-    ).fetchone()
+    head_of_line = lines.head(db, name)
     return QueueStats(
         name=name,
         scheduled=depths.get("scheduled", 0),
         queued=depths.get("queued", 0),
         running=depths.get("running", 0),
-        oldest_age_ms=max(0, now - head_of_line[0]) if head_of_line else 0,
+        oldest_age_ms=0 if head_of_line is None else max(0, now - head_of_line),
         paused=paused,
     )
 

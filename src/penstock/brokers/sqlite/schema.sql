@@ -26,13 +26,13 @@ CREATE TABLE IF NOT EXISTS jobs (
   idempotency_key TEXT,
   fingerprint TEXT NOT NULL,
   waiters INTEGER NOT NULL DEFAULT 1,
-  cached INTEGER NOT NULL DEFAULT 0
+  cached INTEGER NOT NULL DEFAULT 0,
+  line TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS specs (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS results (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS attempts (n INTEGER PRIMARY KEY, body BLOB NOT NULL);
 
-CREATE INDEX IF NOT EXISTS jobs_queued ON jobs (queue, rank, id) WHERE state = 'queued';
 CREATE INDEX IF NOT EXISTS jobs_scheduled ON jobs (due_at) WHERE state = 'scheduled';
 CREATE INDEX IF NOT EXISTS jobs_running ON jobs (worker) WHERE state = 'running';
 CREATE INDEX IF NOT EXISTS jobs_failed ON jobs (id) WHERE state = 'failed';
@@ -88,6 +88,7 @@ CREATE TABLE IF NOT EXISTS families (
   ready INTEGER NOT NULL DEFAULT 0,
   mode TEXT NOT NULL DEFAULT 'merged',
   busy INTEGER NOT NULL DEFAULT 0,
+  began_at INTEGER,
   partial BLOB
 );
 CREATE UNIQUE INDEX IF NOT EXISTS families_parent ON families (parent) WHERE parent IS NOT NULL;
@@ -97,6 +98,32 @@ CREATE TABLE IF NOT EXISTS parts (
   number INTEGER NOT NULL,
   n INTEGER NOT NULL UNIQUE,
   PRIMARY KEY (family, number)
+) WITHOUT ROWID;
+
+-- lines: those of clients and limited tasks that have jobs waiting, by the rank of the first, see lines.py.
+CREATE TABLE IF NOT EXISTS lines (
+  queue TEXT NOT NULL,
+  line TEXT NOT NULL,
+  rank INTEGER NOT NULL,
+  PRIMARY KEY (queue, line)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lines_ranked ON lines (queue, rank);
+
+-- terms: what submissions last said of a client's weight, and of how many jobs of a task may run.
+CREATE TABLE IF NOT EXISTS terms (
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value INTEGER NOT NULL,
+  PRIMARY KEY (kind, name)
+) WITHOUT ROWID;
+
+-- served: the tags of those whom the workers of the same queues serve, see core.fairness.
+CREATE TABLE IF NOT EXISTS served (
+  crew TEXT NOT NULL,
+  band INTEGER NOT NULL,
+  client TEXT NOT NULL,
+  tag INTEGER NOT NULL,
+  PRIMARY KEY (crew, band, client)
 ) WITHOUT ROWID;
 
 -- shelves: small documents that all nodes share.

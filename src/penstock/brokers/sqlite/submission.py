@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from penstock.brokers.sqlite import answers, depth
+from penstock.brokers.sqlite import answers, depth, lines
 from penstock.brokers.sqlite.rows import encode_spec, job_by_id
 from penstock.brokers.sqlite.verbs import JOBS, NO_DATA, encode, store_result, tell
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import lifecycle, sharing
-from penstock.core.job import Job, JobSpec
+from penstock.core.job import Job, JobSpec, State
 from penstock.ports import Admission, EventKind, Receipt
 
 
@@ -87,21 +87,23 @@ def _answer_again(tx: Transaction, job_id: str, spec: JobSpec) -> Receipt:
 def insert(tx: Transaction, job: Job) -> Receipt:
     """Keep one job, unless its id is known."""
     spec, execute = job.spec, tx.connection.execute
+    line, rank = lines.text_of(spec), lifecycle.rank(spec.priority, job.due_at)
     inserted = execute(
         "INSERT INTO jobs (id, state, queue, task, rank, created_at, due_at, client, idempotency_key,"
-        " fingerprint, worker, started_at, finished_at, cached)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        " fingerprint, line, worker, started_at, finished_at, cached)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         (
             spec.id,
             job.state.value,
             spec.queue,
             spec.task,
-            lifecycle.rank(spec.priority, job.due_at),
+            rank,
             job.created_at,
             job.due_at,
             spec.client,
             spec.idempotency_key,
             spec.fingerprint,
+            line,
             job.worker,
             job.started_at,
             job.finished_at,
@@ -118,7 +120,11 @@ def insert(tx: Transaction, job: Job) -> Receipt:
         tell(tx, [(job.id, job.state, encode(sharing.HIT_STORY))])
         return Receipt(admission=Admission.CACHED, job=job)
     answers.take_off(tx, n, spec)
-    tell(tx, [(job.id, job.state, NO_DATA)])
+    if line:
+        lines.learn(tx.connection, spec)
+        if job.state is State.QUEUED:
+            lines.arrived(tx.connection, spec.queue, line, rank)
+    tell(tx, [(job.id, job.state, NO_DATA if spec.part is None else encode({"part": spec.part}))])
     return Receipt(admission=Admission.ACCEPTED, job=job)
 
 

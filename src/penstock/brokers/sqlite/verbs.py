@@ -4,8 +4,6 @@ A step reads the rows it guards, writes them, notes the changed depths and the b
 appends the events; the caller commits all of it or nothing.
 """
 
-import heapq
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib.resources import files
@@ -13,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.brokers.sqlite import answers, depth
+from penstock.brokers.sqlite import answers, depth, lines, turns
 from penstock.brokers.sqlite.reads import anything_lapsed
 from penstock.brokers.sqlite.rows import decode_attempts, decode_spec, job_by_id
 from penstock.brokers.sqlite.writer import Transaction
@@ -41,13 +39,15 @@ def prepare(tx: Transaction) -> None:
         )
         raise PenstockError(ErrorCode.INVALID_REQUEST, message)
     script = files(__package__).joinpath("schema.sql").read_text()
-    lines = [line for line in script.splitlines() if not line.startswith("--")]
-    for statement in "\n".join(lines).split(";"):  # executescript would commit the transaction
+    code = [line for line in script.splitlines() if not line.startswith("--")]
+    for statement in "\n".join(code).split(";"):  # executescript would commit the transaction
         tx.connection.execute(statement)
     _add_missing(tx, "crashes", "INTEGER NOT NULL DEFAULT 0")
     _add_missing(tx, "handbacks", "INTEGER NOT NULL DEFAULT 0")
     _add_missing(tx, "waiters", "INTEGER NOT NULL DEFAULT 1")
     _add_missing(tx, "cached", "INTEGER NOT NULL DEFAULT 0")
+    _add_missing(tx, "line", "TEXT NOT NULL DEFAULT ''")
+    lines.prepare(tx.connection)
     tx.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
@@ -64,9 +64,9 @@ def claim(  # noqa: PLR0917 - what is left open is one condition more
     """Promote what has become due, then take the best of the queues' lines, if they fulfil ``only`` (SQL)."""
     _promote(tx)
     _hold_lease(tx, worker, lease_ms)
-    lines = (_line(tx, queue, limit, only) for queue in dict.fromkeys(queues))
-    rows = itertools.islice(heapq.merge(*lines), limit)
-    claims = _take(tx, worker, [row[2:] for row in rows])
+    rows = turns.next_jobs(tx, queues, limit, only)
+    claims = _take(tx, worker, rows)
+    lines.refresh(tx.connection, {(c.spec.queue, lines.text_of(c.spec)) for c in claims})
     tell(
         tx,
         ((c.spec.id, EventKind.RUNNING, encode({"attempt": c.attempt, "worker": worker})) for c in claims),
@@ -81,23 +81,14 @@ def _promote(tx: Transaction) -> None:
     rows = tx.connection.execute(
         "UPDATE jobs SET state = 'queued' WHERE n IN"
         " (SELECT n FROM jobs WHERE state = 'scheduled' AND due_at <= ? ORDER BY due_at LIMIT 1000)"
-        " RETURNING id, queue",
+        " RETURNING id, queue, line",
         (tx.now,),
     ).fetchall()
-    tell(tx, ((job_id, EventKind.QUEUED, NO_DATA) for job_id, _ in rows))
-    for _, queue in rows:
+    tell(tx, ((job_id, EventKind.QUEUED, NO_DATA) for job_id, *_ in rows))
+    lines.refresh(tx.connection, {(queue, line) for _, queue, line in rows})
+    for _, queue, _ in rows:
         tx.depths[queue, State.SCHEDULED] -= 1
         tx.depths[queue, State.QUEUED] += 1
-
-
-def _line(tx: Transaction, queue: str, limit: int, only: str) -> list[tuple[Any, ...]]:
-    return tx.connection.execute(
-        "SELECT rank, id, jobs.n, attempt, losses, crashes, handbacks, body"  # noqa: S608 - constants only
-        " FROM jobs JOIN specs USING (n)"
-        f" WHERE state = 'queued' AND queue = ? AND queue NOT IN (SELECT queue FROM paused) AND {only}"
-        " ORDER BY rank, id LIMIT ?",
-        (queue, limit),
-    ).fetchall()
 
 
 def _take(tx: Transaction, worker: str, rows: Sequence[tuple[Any, ...]]) -> list[Claim]:
@@ -191,13 +182,13 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:
 
 def _settle_one(tx: Transaction, settled: Settlement, ended: depth.Ended, *, lands: bool) -> bool:
     row = tx.connection.execute(
-        "SELECT n, queue, rank, due_at, cancel, worker, started_at FROM jobs"
+        "SELECT n, queue, line, rank, due_at, cancel, worker, started_at FROM jobs"
         " WHERE id = ? AND token = ? AND token > 0 AND state = 'running'",
         (settled.job_id, settled.token),
     ).fetchone()
     if row is None:
         return False
-    n, queue, rank, due_at, cancel, worker, started_at = row
+    n, queue, line, rank, due_at, cancel, worker, started_at = row
     verdict = settled.if_cancelled if cancel else settled.verdict
     new_due = tx.now + verdict.delay_ms if verdict.state is State.SCHEDULED else due_at
     error = None if verdict.error is None else encode(verdict.error)
@@ -228,9 +219,12 @@ def _settle_one(tx: Transaction, settled: Settlement, ended: depth.Ended, *, lan
             answers.land(tx, n, succeeded=verdict.state is State.SUCCEEDED)
     if settled.ending is not None:
         _remember(tx, n, past.ended(settled.ending, worker, started_at, tx.now))
-    if verdict.state is State.RUNNING:
+    if verdict.state is State.RUNNING:  # it waits for its parts, and takes up no room of its line
+        tx.rings.update({JOBS} if line else ())
         return True
-    if not verdict.state.final:
+    if verdict.state is State.QUEUED and line:
+        lines.refresh(tx.connection, {(queue, line)})
+    if line or not verdict.state.final:  # what ends may make room for another one of its line
         tx.rings.add(JOBS)
     _move(tx, queue, State.RUNNING, verdict.state)
     data = NO_DATA if error is None else encode({"attempt": verdict.attempt, "error": verdict.error})
@@ -303,6 +297,7 @@ def change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job
         answers.take_off_again(tx, after)
     if after.state is not before.state:
         _move(tx, after.spec.queue, before.state, after.state)
+        lines.refresh(tx.connection, {(after.spec.queue, lines.text_of(after.spec))})
         tell(tx, [(job_id, after.state, NO_DATA if after.error is None else encode({"error": after.error}))])
     return after
 

@@ -68,7 +68,7 @@ def command() -> typer.Typer:
 
 
 async def _export(node: AsyncClient, query: dict[str, Any]) -> None:
-    async for piece in node.stream("/jobs/export", query):
+    async for piece in node.download("/jobs/export", query):
         sys.stdout.buffer.write(piece)
     sys.stdout.flush()
 

@@ -50,7 +50,7 @@ def _row(job: JobView) -> tuple[object, ...]:
         if job.error
         else f"{job.progress.fraction:.0%}"
         if job.progress and not job.final
-        else show.shared(job)
+        else show.shared(job) or show.place(job)
     )
     attempt = f"{job.attempt}/{job.max_attempts}"
     return (

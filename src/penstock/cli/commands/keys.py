@@ -12,6 +12,7 @@ from penstock.cli import show
 from penstock.cli.options import BrokerUrl
 from penstock.cli.run import Json, plain_errors, settings
 from penstock.core.clock import iso, system_clock
+from penstock.core.fairness import MOST_WEIGHT
 from penstock.core.keys import Key, Role, Sees, entry, mint
 from penstock.ports import Broker
 from penstock.service import keyring
@@ -23,7 +24,7 @@ SeesOption = Annotated[
     Sees | None, typer.Option(help="Jobs it gets to see. [own for submit, all for read and admin]")
 ]
 ClientOption = Annotated[str | None, typer.Option(help="Client whose jobs it submits. [NAME]")]
-WeightOption = Annotated[int, typer.Option(min=1, max=1000, help="Its share of the workers.")]
+WeightOption = Annotated[int, typer.Option(min=1, max=MOST_WEIGHT, help="Its share of the workers.")]
 MaxRunning = Annotated[int | None, typer.Option(min=1, help="Its jobs that may run at a time.")]
 Detached = Annotated[
     bool, typer.Option("--detached", help="Store nothing: print the entry for PENSTOCK_API_KEYS, too.")

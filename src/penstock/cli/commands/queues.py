@@ -1,6 +1,7 @@
 """``penstock queues``: depths, limits, and the switch."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -21,8 +22,10 @@ def command() -> typer.Typer:
     @app.callback(invoke_without_command=True)
     def queues(
         context: typer.Context,
+        *,
         pause: Annotated[str | None, typer.Option(help="Give out no more jobs of this queue.")] = None,
         resume: Annotated[str | None, typer.Option(help="Give out jobs of this queue again.")] = None,
+        clients: Annotated[bool, typer.Option("--clients", help="Show whose jobs wait, too.")] = False,
         url: Url = None,
         as_json: Json = False,
     ) -> None:
@@ -34,25 +37,11 @@ def command() -> typer.Typer:
             for name, paused in ((pause, True), (resume, False)):
                 if name is not None:
                     await client.send(messages.switch_queue(name, paused=paused))
-            found = (await client.send(messages.report("/queues")))["queues"]
+            found = (await client.send(messages.report("/queues", clients=clients or None)))["queues"]
             if as_json:
                 show.as_json(found)
-                return
-            columns = ("queue", "queued", "running", "scheduled", "limit", "ended/s", "head waits", "")
-            rows = (
-                (
-                    q["name"],
-                    q["queued"],
-                    q["running"],
-                    q["scheduled"],
-                    q["max_depth"],
-                    f"{q['drain_per_s']:.1f}",
-                    f"{q['oldest_age_s']:.1f} s",
-                    _paused(q),
-                )
-                for q in found
-            )
-            show.table(columns, rows, "no queue was used yet")
+            else:
+                _show(found, clients=clients)
 
         with_client(url, action, as_json=as_json)
 
@@ -77,6 +66,32 @@ def _limit(jobs: str) -> int | None:
         message = f'write a number of jobs, or "default", not {jobs!r}'
         raise PenstockError(ErrorCode.INVALID_REQUEST, message)
     return int(jobs)
+
+
+def _show(queues: list[dict[str, Any]], *, clients: bool) -> None:
+    columns = ("queue", "queued", "running", "scheduled", "limit", "ended/s", "head waits", "")
+    show.table(columns, map(_row, queues), "no queue was used yet")
+    if clients:
+        show.table(("queue", "client", "queued"), _waits(queues), "no client's jobs wait")
+
+
+def _row(queue: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        queue["name"],
+        queue["queued"],
+        queue["running"],
+        queue["scheduled"],
+        queue["max_depth"],
+        f"{queue['drain_per_s']:.1f}",
+        f"{queue['oldest_age_s']:.1f} s",
+        _paused(queue),
+    )
+
+
+def _waits(queues: list[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
+    for queue in queues:
+        for each in queue["clients"]:
+            yield queue["name"], each["client"], each["queued"]
 
 
 def _paused(queue: dict[str, object]) -> Text:

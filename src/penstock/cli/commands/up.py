@@ -6,7 +6,7 @@ import typer
 
 from penstock.cli.exposure import refuse_public
 from penstock.cli.launcher import Launcher
-from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, Port, Queues, Slots
+from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port, Queues, Slots
 from penstock.cli.run import plain_errors, settings
 from penstock.telemetry import logs
 
@@ -25,6 +25,7 @@ def command() -> typer.Typer:
         queues: Queues = None,
         insecure: Insecure = None,
         broker: BrokerUrl = None,
+        parent_fd: ParentFd = None,
     ) -> None:
         """Start a node: the API and a worker, until Ctrl-C or SIGTERM."""
         tasks = tuple(modules) if modules else None
@@ -40,6 +41,6 @@ def command() -> typer.Typer:
             )
             logs.configure(chosen.log_format, chosen.log_level)
             refuse_public(chosen)
-        raise typer.Exit(asyncio.run(Launcher(chosen).run()))
+        raise typer.Exit(asyncio.run(Launcher(chosen, parent_fd).run()))
 
     return app

@@ -1,6 +1,7 @@
 """The task ``european_option``: Monte Carlo price of a European option beside the Black-Scholes price."""
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from typing import Final, Literal
 
@@ -14,7 +15,8 @@ from penstock.tasks.finance import moments
 from penstock.tasks.finance.draws import Chunk, blocks, stream
 from penstock.tasks.finance.moments import Moments
 from penstock.tasks.finance.normal import cumulative, quantile
-from penstock.tasks.finance.simulation import Estimate, Plan, simulate
+from penstock.tasks.finance.shares import Share, drawn, folded, shares
+from penstock.tasks.finance.simulation import Estimate, Plan, good_enough, report
 
 _WITHIN_95: Final = quantile(0.975)
 
@@ -49,6 +51,11 @@ class Option(BaseModel):
         description="Stop as soon as the standard error of the price is this small, in currency units; "
         "looked at every 65 536 simulations.",
     )
+
+    @property
+    def plan(self) -> Plan:
+        """How many simulations, and how exact."""
+        return Plan(self.simulations, self.target_error)
 
     @property
     def discount(self) -> float:
@@ -86,29 +93,61 @@ _EXAMPLE = {
 }
 
 
-@task(cache=True, example=_EXAMPLE)
+@task(cache=True, example=_EXAMPLE, timeout="1h")
 def european_option(option: Option, progress: Progress) -> OptionPrice:
     """Price of a European option by Monte Carlo simulation, with the Black-Scholes price beside it.
 
     Under the risk-neutral measure S_T = S·exp((r - σ²/2)·T + σ√T·z); the price is the mean payoff times
     exp(-r·T) (Glasserman 2003, 1.1.2).
     """
-    _, run = simulate(
-        Plan(option.simulations, option.target_error),
-        partial(draw_payoffs, option),
-        moments.combine,
-        partial(_estimate, option.discount),
-        progress,
+    return european_option.in_order(option, progress)
+
+
+@european_option.split
+def _(option: Option) -> Iterator["OptionShare"]:
+    for share in shares(option.plan):
+        yield OptionShare(option=option, share=share)
+
+
+class OptionShare(BaseModel):
+    """Which chunks of the option's simulation to draw."""
+
+    model_config = ConfigDict(frozen=True)
+
+    option: Option
+    share: Share
+
+
+@european_option.part
+def _(part: OptionShare, progress: Progress) -> list[Moments]:
+    option = part.option
+    return drawn(
+        part.share, partial(draw_payoffs, option), moments.combine, partial(_estimate, option), progress
     )
-    price, error = run.estimate
+
+
+@european_option.merge(block=8)
+def _(option: Option, so_far: Moments | None, results: list[list[Moments]]) -> Moments:
+    return folded(option.plan, so_far, results, moments.combine, partial(_estimate, option))
+
+
+@european_option.estimate
+def _(option: Option, partial: Moments) -> tuple[str, bool]:
+    found = _estimate(option, partial)
+    return report(option.plan, partial.draws, found), good_enough(option.plan, found.error)
+
+
+@european_option.finish
+def _(option: Option, partial: Moments) -> OptionPrice:
+    price, error = _estimate(option, partial)
     margin = _WITHIN_95 * error
     return OptionPrice(
         option_price=price,
         standard_error=error,
         confidence_interval=(price - margin, price + margin),
         closed_form=black_scholes(option),
-        simulations=run.simulations,
-        stopped_early=run.stopped_early,
+        simulations=partial.draws,
+        stopped_early=partial.draws < option.simulations,
     )
 
 
@@ -148,8 +187,8 @@ def _payoffs(option: Option, draws: npt.NDArray[np.float64]) -> npt.NDArray[np.f
     return np.maximum(draws, 0, out=draws)
 
 
-def _estimate(discount: float, whole: Moments) -> Estimate:
-    return moments.mean(whole, scale=discount)
+def _estimate(option: Option, whole: Moments) -> Estimate:
+    return moments.mean(whole, scale=option.discount)
 
 
 def _sign(option: Option) -> int:

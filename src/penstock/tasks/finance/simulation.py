@@ -50,13 +50,14 @@ def simulate(
         done += chunk.draws
         found = estimate(whole)
         furthest = max(furthest, _fraction(plan, done, found.error))
-        progress.update(furthest, _report(plan, done, found))
-        if _good_enough(plan, found.error):
+        progress.update(furthest, report(plan, done, found))
+        if good_enough(plan, found.error):
             break
     return whole, Run(found, done, done < plan.simulations)
 
 
-def _good_enough(plan: Plan, error: float) -> bool:
+def good_enough(plan: Plan, error: float) -> bool:
+    """Whether no more simulations are wanted. An error of 0 means that nothing has been seen yet."""
     return plan.target_error is not None and 0 < error <= plan.target_error
 
 
@@ -66,7 +67,8 @@ def _fraction(plan: Plan, done: int, error: float) -> float:
     return min(1.0, max(done / plan.simulations, towards))
 
 
-def _report(plan: Plan, done: int, found: Estimate) -> str:
+def report(plan: Plan, done: int, found: Estimate) -> str:
+    """The estimate so far, for people."""
     drawn = f"{_spaced(done)} of {_spaced(plan.simulations)} simulations"
     return f"{found.value:.6g} ± {found.error:.2g} after {drawn}"
 

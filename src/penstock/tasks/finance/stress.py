@@ -104,7 +104,7 @@ _EXAMPLE = {
 }
 
 
-@task(cache=True, example=_EXAMPLE)
+@task(cache=True, example=_EXAMPLE, timeout="1h")
 def stress_test(held: StressedHoldings, progress: Progress) -> StressReport:
     """Loss, value at risk afterwards and time to recover of a portfolio under given scenarios.
 

@@ -4,12 +4,15 @@ Counts are whole numbers, so tails merge to the same bits in any order, and memo
 many simulations there are. Losses are in standard deviations of the simulated distribution.
 """
 
+import base64
 import math
+import zlib
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import PlainSerializer, PlainValidator
 
 from penstock.tasks.finance.normal import Risk
 
@@ -22,7 +25,25 @@ BINS: Final = 8 * PER_DEVIATION
 LEAST_BEYOND: Final = 50
 """So many simulations must be expected beyond the quantile, or its standard error would be a guess."""
 
-Counts = npt.NDArray[np.int64]
+_WIRE: Final = np.dtype("<i8")
+
+
+def _packed(counts: npt.NDArray[np.int64]) -> str:
+    """Most counts are small or 0, so that a tail as text is a few KiB."""
+    return base64.b64encode(zlib.compress(counts.astype(_WIRE).tobytes(), 1)).decode()
+
+
+def _unpacked(text: str) -> npt.NDArray[np.int64]:
+    data = zlib.decompress(base64.b64decode(text))
+    return np.frombuffer(data, _WIRE).astype(np.int64)
+
+
+Counts = Annotated[
+    npt.NDArray[np.int64],
+    PlainValidator(_unpacked, json_schema_input_type=str),
+    PlainSerializer(_packed, return_type=str),
+]
+"""As JSON they are text: what one part of a job found goes to another process."""
 
 
 class Tail(NamedTuple):

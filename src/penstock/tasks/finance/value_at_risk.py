@@ -1,6 +1,7 @@
 """The task ``portfolio_var``: Monte Carlo value at risk of correlated positions, one chunk at a time."""
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from typing import Self
 
@@ -10,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from penstock.core.progress import Progress
 from penstock.core.task import task
 from penstock.tasks.finance import correlation, tail
-from penstock.tasks.finance.correlation import Matrix
 from penstock.tasks.finance.draws import Chunk, blocks, stream
 from penstock.tasks.finance.holdings import Holdings
 from penstock.tasks.finance.normal import normal_risk
-from penstock.tasks.finance.simulation import Estimate, Plan, Run, simulate
+from penstock.tasks.finance.shares import Share, drawn, folded, shares
+from penstock.tasks.finance.simulation import Estimate, Plan, good_enough, report
 from penstock.tasks.finance.tail import Tail
 
 
@@ -36,6 +37,11 @@ class SimulatedHoldings(Holdings):
         description="Stop as soon as the standard error of the value at risk is this small, in currency "
         "units; looked at every 65 536 simulations.",
     )
+
+    @property
+    def plan(self) -> Plan:
+        """How many simulations, and how exact."""
+        return Plan(self.simulations, self.target_error)
 
     @field_validator("simulations")
     @classmethod
@@ -76,18 +82,20 @@ class ValueAtRisk(BaseModel):
 class Factors(BaseModel):
     """All that a chunk needs to know: the portfolio's loss is ``deviation`` x Σ weights_j x z_j."""
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True)
 
     seed: int
+    confidence: float
     deviation: float = Field(description="Standard deviation of the loss, in currency units.")
-    weights: Matrix = Field(description="One per position, their squares add up to 1.")
+    weights: list[float] = Field(description="One per position, their squares add up to 1.")
 
     @classmethod
     def of(cls, held: SimulatedHoldings) -> Self:
         """Σ a_i (L·z)_i = (Lᵀa)·z: the same profit from one product per draw instead of a matrix."""
         loadings = correlation.loadings(correlation.cholesky(held.matrix), held.amounts)
         deviation = math.sqrt(math.fsum(np.square(loadings)))
-        return cls(seed=held.seed, deviation=deviation, weights=-loadings / deviation)
+        weights = (-loadings / deviation).tolist()
+        return cls(seed=held.seed, confidence=held.confidence, deviation=deviation, weights=weights)
 
 
 _EXAMPLE = {
@@ -100,7 +108,7 @@ _EXAMPLE = {
 }
 
 
-@task(cache=True, example=_EXAMPLE)
+@task(cache=True, example=_EXAMPLE, timeout="1h")
 def portfolio_var(held: SimulatedHoldings, progress: Progress) -> ValueAtRisk:
     """Value at risk and expected shortfall of a portfolio by Monte Carlo simulation.
 
@@ -108,15 +116,45 @@ def portfolio_var(held: SimulatedHoldings, progress: Progress) -> ValueAtRisk:
     driftless returns, linear positions. VaR is minus its (1 - c)-quantile, ES minus the mean of what lies
     below.
     """
+    return portfolio_var.in_order(held, progress)
+
+
+@portfolio_var.split
+def _(held: SimulatedHoldings) -> Iterator["TailShare"]:
     factors = Factors.of(held)
-    whole, run = simulate(
-        Plan(held.simulations, held.target_error),
-        partial(draw_tail, factors),
-        tail.combine,
-        partial(_estimate, factors.deviation, held.confidence),
-        progress,
-    )
-    return _summary(held, factors.deviation, whole, run)
+    for share in shares(held.plan, len(factors.weights)):
+        yield TailShare(factors=factors, share=share)
+
+
+class TailShare(BaseModel):
+    """Which chunks of the portfolio's simulation to draw."""
+
+    model_config = ConfigDict(frozen=True)
+
+    factors: Factors
+    share: Share
+
+
+@portfolio_var.part
+def _(part: TailShare, progress: Progress) -> list[Tail]:
+    factors = part.factors
+    return drawn(part.share, partial(draw_tail, factors), tail.combine, partial(_estimate, factors), progress)
+
+
+@portfolio_var.merge(block=8)
+def _(held: SimulatedHoldings, so_far: Tail | None, results: list[list[Tail]]) -> Tail:
+    return folded(held.plan, so_far, results, tail.combine, partial(_estimate, Factors.of(held)))
+
+
+@portfolio_var.estimate
+def _(held: SimulatedHoldings, partial: Tail) -> tuple[str, bool]:
+    found = _estimate(Factors.of(held), partial)
+    return report(held.plan, partial.draws, found), good_enough(held.plan, found.error)
+
+
+@portfolio_var.finish
+def _(held: SimulatedHoldings, partial: Tail) -> ValueAtRisk:
+    return _summary(held, Factors.of(held), partial)
 
 
 def draw_tail(factors: Factors, chunk: Chunk) -> Tail:
@@ -132,21 +170,22 @@ def draw_tail(factors: Factors, chunk: Chunk) -> Tail:
     return Tail(chunk.draws, counts)
 
 
-def _estimate(deviation: float, confidence: float, whole: Tail) -> Estimate:
-    measured = tail.measure(whole, confidence)
-    return Estimate(deviation * measured.risk.var, deviation * measured.var_error)
+def _estimate(factors: Factors, whole: Tail) -> Estimate:
+    measured = tail.measure(whole, factors.confidence)
+    return Estimate(factors.deviation * measured.risk.var, factors.deviation * measured.var_error)
 
 
-def _summary(held: SimulatedHoldings, deviation: float, whole: Tail, run: Run) -> ValueAtRisk:
+def _summary(held: SimulatedHoldings, factors: Factors, whole: Tail) -> ValueAtRisk:
+    deviation = factors.deviation
     measured, exact = tail.measure(whole, held.confidence), normal_risk(deviation, held.confidence)
     return ValueAtRisk(
         portfolio_value=held.value,
-        var_amount=run.estimate.value,
+        var_amount=deviation * measured.risk.var,
         expected_shortfall=deviation * measured.risk.shortfall,
-        standard_error=run.estimate.error,
+        standard_error=deviation * measured.var_error,
         shortfall_standard_error=deviation * measured.shortfall_error,
         closed_form_var=exact.var,
         closed_form_shortfall=exact.shortfall,
-        simulations=run.simulations,
-        stopped_early=run.stopped_early,
+        simulations=whole.draws,
+        stopped_early=whole.draws < held.simulations,
     )

@@ -120,7 +120,7 @@ _EXAMPLE = {
 }
 
 
-@task(cache=True, example=_EXAMPLE)
+@task(cache=True, example=_EXAMPLE, timeout="1h")
 def optimal_portfolio(history: History) -> Mix:
     """Weights with the least variance: min wᵀΣw with Σw = 1, bounds, and on request a given expected return.
 

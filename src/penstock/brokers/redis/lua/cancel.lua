@@ -24,6 +24,7 @@ for i, id in ipairs(ids) do
     put('jobs', id, pack(job))
     collect('SADD', 'stopping', token_field(job.token))
   else -- one that runs without a token waits for its parts
+    if job.state == RUNNING then aside(job.queue, 1) end
     leave_line(id, job)
     count(job.state, job.queue, -1)
     count(CANCELLED, job.queue, 1)

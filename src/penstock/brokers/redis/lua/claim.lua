@@ -24,7 +24,7 @@ local function promote()
   start_over()
 end
 
--- Ranks and ids of the best jobs of several queues, as one line.
+-- Ids and ranks of the best jobs of several queues without other lines, as one line.
 local function merge(names)
   local line = {}
   for _, queue in ipairs(names) do
@@ -54,23 +54,45 @@ for i = OWN + 4, #ARGV do
   if not paused[queue] and not seen[queue] then open[#open + 1] = queue end
   seen[queue] = true
 end
--- Lines need to be merged only where several are not empty, which is rare and costs a table per job.
-local filled = {}
-for _, queue in ipairs(open) do
-  if redis.call('EXISTS', key('queue:' .. queue)) == 1 then filled[#filled + 1] = queue end
-end
+-- A choice is to be made only where several lines are not empty, which costs a table per job.
+local found, capped = candidates(open)
+local any_named = false
+for _, line in ipairs(found) do any_named = any_named or named(line) end
 local line = {}
-if #filled == 1 then
-  line = redis.call('ZPOPMIN', key('queue:' .. filled[1]), limit)
-elseif #filled > 1 then
-  line = merge(filled)
+if #found == 1 then
+  line = redis.call('ZPOPMIN', key('queue:' .. found[1]), math.min(limit, room(found[1])))
+elseif any_named then
+  local asked = {}
+  for queue in pairs(seen) do asked[#asked + 1] = queue end
+  line = choose(found, limit, asked)
+elseif #found > 1 then
+  line = merge(found)
 end
 
 local ids = {}
 for i = 1, #line / 2 do ids[i] = line[i * 2 - 1] end
-local popped, withdrawing = #ids, any_withdrawn()
+local chosen, withdrawing = #ids, any_withdrawn()
 if withdrawing then ids = startable(ids) end
 local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
+
+-- A line may name a job that does not wait: one that another release moved on, or that is gone.
+local function stale(i) return not specs[i] or (records[i] and string.byte(records[i]) ~= QUEUED) end
+local function drop_stale()
+  local kept_ids, kept_specs, kept_records, n = {}, {}, {}, 0
+  for i, id in ipairs(ids) do
+    if not stale(i) then
+      n = n + 1
+      kept_ids[n], kept_specs[n], kept_records[n] = id, specs[i], records[i]
+    end
+  end
+  ids, specs, records = kept_ids, kept_specs, kept_records
+end
+for i = 1, #ids do
+  if stale(i) then
+    drop_stale()
+    break
+  end
+end
 local first = new_tokens(#ids, jitter)
 local held, started, charged = later('HSET', 'held:' .. worker), later('HSET', 'jobs'), {}
 
@@ -80,7 +102,8 @@ local function begin(record, spec, token)
   if record then
     local job = unpack_record(record)
     job.state, job.attempt, job.token, job.worker = RUNNING, job.attempt + 1, token, worker
-    job.started, job.finished = now, 0
+    if not was_split(job.flags) then job.started = now end
+    job.finished = 0
     return pack(job), job.attempt, job.losses, job.crashes, job.handbacks, job.queue
   end
   local created, head, length, at = struct.unpack(STAMP, spec)
@@ -104,13 +127,16 @@ for i, id in ipairs(ids) do
 end
 hold_lease(worker, now + lease)
 finish()
+-- What is left although more was asked for waits for a limit; whoever makes room rings.
 for _, queue in ipairs(open) do
   if withdrawing then
     ring(queue)
-  elseif redis.call('EXISTS', key('queue:' .. queue)) == 0 then
+  elseif not any_waiting(queue) then
     redis.call('DEL', key('bell:' .. queue))
-  elseif popped >= limit then
+  elseif chosen >= limit or capped[queue] then
     ring(queue)
+  else
+    redis.call('SADD', key('blocked'), queue)
   end
 end
 local split = {}

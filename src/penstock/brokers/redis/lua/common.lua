@@ -11,7 +11,8 @@
 --   specs     hash  job id -> stamp (see STAMP) and the job's fixed part
 --   jobs      hash  job id -> record (see pack); a job that was queued and never touched has none
 --   results, errors, progress, attempts   hashes by job id; of attempts see settle
---   queue:Q   zset  job ids by rank        bell:Q  list  a marker where there may be work for a waiter
+--   queue:L   zset  job ids of line L by rank, see queue_of; lines.lua tells which lines a queue has
+--   bell:Q    list  a marker where there may be work for a waiter
 --   due       zset  scheduled jobs by due time
 --   held:W    hash  token -> job id, what worker W holds; W is empty for claims that no worker knows of
 --   leases    zset  workers by lapse of their lease      info, seen   hashes by worker
@@ -45,7 +46,8 @@ if now == 0 then now = clock end
 local OWN = 3
 
 local SCHEDULED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
-local STOP, CACHED = 1, 2 -- a record's flags: a cancel was asked for; the answer was known, it never ran
+-- A record's flags: a cancel was asked for; the answer was known, it never ran; it was split, and has begun with that.
+local STOP, CACHED, SPLIT = 1, 2, 4
 local DRAIN_MS, DRAINS, DRAIN_S = 10000, 6, 120 -- as in core/drain.py, and how long the counts are kept
 local CHUNK = 4000 -- Lua's stack holds some 8000 values
 
@@ -117,11 +119,29 @@ local function unpack_record(record)
   job.worker = string.sub(record, at + length)
   return job
 end
--- The stamp in front of a job's fixed part: when it was made, head, length of the queue's name and that name,
--- left out if it is the usual one.
-local STAMP, USUAL_QUEUE = '<I6I3B', 'default'
+-- A line is the name of a queue, and for a job of a client or of a task of which only so many may run a suffix: a zero,
+-- eight bytes for the client and eight for the task, all zero for none. Where records and this script say queue,
+-- they mean the line, unless it is what a caller named.
+local SUFFIX = 17
+local function named(line) return string.byte(line, -SUFFIX) == 0 end
+local function queue_of(line)
+  if named(line) then return string.sub(line, 1, -SUFFIX - 1) end
+  return line
+end
+local function was_split(flags) return math.floor(flags / SPLIT) % 2 == 1 end
+-- The stamp in front of a job's fixed part: when it was made, head, length of the line and that line, in which the
+-- queue's name is left out if it is the usual one. After a suffix come the client's weight and how many of the task
+-- may run, two bytes each, which belong to the stamp and not to the line.
+local STAMP, USUAL_QUEUE, TERMS = '<I6I3B', 'default', 4
+local function named_at(text, at, length)
+  return length >= SUFFIX + TERMS and string.byte(text, at + length - SUFFIX - TERMS) == 0
+end
 local function queue_at(text, at, length)
   if length == 0 then return USUAL_QUEUE end
+  if named_at(text, at, length) then
+    local line = string.sub(text, at, at + length - TERMS - 1)
+    return #line == SUFFIX and USUAL_QUEUE .. line or line
+  end
   return string.sub(text, at, at + length - 1)
 end
 -- A job that was queued and never touched.
@@ -292,6 +312,31 @@ local function forget_shares(ids)
   end
 end
 
+-- What lines.lua does for lines with suffixes whose counts have changed.
+local note_line, note_running
+local function depths_of_queues()
+  local sums, any = {}, false
+  for line, counted in pairs(depths) do
+    local queue = line
+    if named(line) then
+      any = true
+      queue = queue_of(line)
+      note_line(line, counted)
+    end
+    local sum = sums[queue]
+    if not sum and not any then
+      sums[queue] = counted
+    else
+      sum = sum or {}
+      local both = {}
+      for state, change in pairs(counted) do both[state] = (sum[state] or 0) + change end
+      sums[queue] = both
+    end
+  end
+  if any then note_running() end
+  return sums
+end
+
 local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), until_ms, worker) end
 
 -- What else the end of jobs brings about: functions without arguments, which may end further jobs.
@@ -305,13 +350,13 @@ local function finish()
   keep_answers()
   if #ended > 0 then place('done', now, table.concat(ended)) end
   for i = 1, #order do each(order[i][1], order[i][2], order[i][3]) end
-  for queue, counted in pairs(depths) do
+  for queue, counted in pairs(depths_of_queues()) do
     for state, change in pairs(counted) do
       if change ~= 0 then redis.call('HINCRBY', key('depths'), state .. queue, change) end
     end
   end
   close_entry()
-  for queue in pairs(rung) do ring(queue) end
+  for line in pairs(rung) do ring(queue_of(line)) end
   ring_mailboxes()
 end
 

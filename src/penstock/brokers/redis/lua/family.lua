@@ -190,6 +190,7 @@ local function fail_for_part(parent, job, number, part_id)
     collect('HDEL', 'held:' .. job.worker, token_field(job.token))
     collect('SREM', 'stopping', token_field(job.token))
   end
+  if job.state == RUNNING and job.token == 0 then aside(job.queue, 1) end
   leave_line(parent, job)
   count(job.state, job.queue, -1)
   count(FAILED, job.queue, 1)
@@ -233,6 +234,7 @@ local function advance(parent, one, job)
   job.state = QUEUED
   put('jobs', parent, pack(job))
   count(RUNNING, job.queue, -1)
+  aside(job.queue, 1)
   count(QUEUED, job.queue, 1)
   enqueue(job.queue, job.due + job.head, parent)
   tell('q', parent, '')

@@ -26,7 +26,8 @@ for i, id in ipairs(ids) do
     collect('SADD', 'stopping', token_field(token))
   end
   begun[i] = job.started
-  job.token, job.worker, job.started = token, worker, now
+  job.token, job.worker = token, worker
+  if not was_split(job.flags) then job.started = now end
   put('jobs', id, pack(job))
   charged[i] = struct.pack('<I2BBB', job.attempt, job.losses, job.crashes, job.handbacks)
 end

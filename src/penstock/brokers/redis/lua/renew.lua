@@ -59,8 +59,9 @@ finish()
 -- A waiter that died with the marker in its hands left others asleep beside work.
 for at = FIRST_QUEUE, FIRST_REPORT - 1 do
   local queue = ARGV[at]
-  if redis.call('EXISTS', key('queue:' .. queue)) == 1 and redis.call('SISMEMBER', key('paused'), queue) == 0 then
-    ring(queue)
+  if redis.call('EXISTS', key('queue:' .. queue)) == 1 or redis.call('EXISTS', key('lines:' .. queue)) == 1 and
+    redis.call('SISMEMBER', key('blocked'), queue) == 0 then
+    if redis.call('SISMEMBER', key('paused'), queue) == 0 then ring(queue) end
   end
 end
 return { clock, cancel, lost, redis.call('ZCOUNT', key('leases'), '-inf', '(' .. now) }

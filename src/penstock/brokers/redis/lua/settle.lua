@@ -71,6 +71,8 @@ for i = 1, total do
         enqueue(queue, due + head, id)
       elseif state == RUNNING then
         steps[id] = ARGV[OWN + i]
+        aside(queue, -1)
+        if not was_split(flags) then flags = flags + SPLIT end
         names = queue
       else
         finished = now
@@ -90,7 +92,7 @@ for i = 1, total do
 end
 finish()
 local slot = 'drained:' .. math.floor(now / DRAIN_MS)
-for queue, jobs in pairs(drained) do
-  if redis.call('HINCRBY', key(slot), queue, jobs) == jobs then redis.call('EXPIRE', key(slot), DRAIN_S) end
+for line, jobs in pairs(drained) do
+  if redis.call('HINCRBY', key(slot), queue_of(line), jobs) == jobs then redis.call('EXPIRE', key(slot), DRAIN_S) end
 end
 return { clock, table.concat(accepted) }

@@ -19,7 +19,7 @@ for i = before - first + 1, #ids do
   put('part_of', id, struct.pack(NUMBER, one.total) .. struct.pack(RUN, one.run) .. parent)
   enqueue(queue, now + head, id)
   count(QUEUED, queue, 1)
-  tell('q', id, '')
+  tell('q', id, '{"part":' .. one.total .. '}')
   fresh[#fresh + 1] = id
   one.total = one.total + 1
 end

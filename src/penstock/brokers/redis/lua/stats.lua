@@ -4,11 +4,26 @@
 -- counts, answers that can be given.
 local function pairs_of(name) return redis.call('HGETALL', key(name)) end
 local counted, heads, seen = pairs_of('depths'), {}, {}
+local MOST_TIES = 64
+-- The job of lowest rank, then id, of all lines of a queue.
+local function head_of(queue)
+  local first = redis.call('ZRANGE', key('queue:' .. queue), 0, 0, 'WITHSCORES')
+  local id, rank = first[1], tonumber(first[2])
+  local best = redis.call('ZRANGE', key('lines:' .. queue), 0, 0, 'WITHSCORES')[2]
+  if best and (not rank or tonumber(best) <= rank) then
+    if not rank or tonumber(best) < rank then id = nil end
+    for _, line in ipairs(redis.call('ZRANGEBYSCORE', key('lines:' .. queue), best, best, 'LIMIT', 0, MOST_TIES)) do
+      local other = redis.call('ZRANGE', key('queue:' .. line), 0, 0)[1]
+      if other and (not id or other < id) then id = other end
+    end
+  end
+  return id
+end
 for i = 1, #counted, 2 do
   local queue = string.sub(counted[i], 2)
   if not seen[queue] then
     seen[queue] = true
-    local id = redis.call('ZRANGE', key('queue:' .. queue), 0, 0)[1]
+    local id = head_of(queue)
     if id then
       local job = job_of(redis.call('HGET', key('jobs'), id), redis.call('HGET', key('specs'), id))
       heads[#heads + 1] = queue

@@ -95,7 +95,10 @@ local function raise(target, head)
   target.spec = string.sub(target.spec, 1, 6) .. struct.pack('<I3', head) .. string.sub(target.spec, 10)
   put('specs', target.id, target.spec)
   if target.recorded then put('jobs', target.id, pack(job)) end
-  if job.state == QUEUED then place('queue:' .. job.queue, job.due + head, target.id) end
+  if job.state == QUEUED then
+    place('queue:' .. job.queue, job.due + head, target.id)
+    count(QUEUED, job.queue, 0) -- so that the head of its line is looked at
+  end
 end
 -- A submission whose answer got lost is sent again, and must not wait twice.
 local function join(target, i, head)
@@ -139,22 +142,23 @@ local function hit(source, i, id, fixed, head, queue)
   answer(i, 'h', id)
 end
 
-local lines = {}
-local function line_of(queue)
-  if not lines[queue] then
-    local waiting = redis.call('HMGET', key('depths'), QUEUED .. queue, SCHEDULED .. queue)
-    lines[queue] = { depth = (waiting[1] or 0) + (waiting[2] or 0),
+local fills = {}
+local function fill_of(line)
+  local queue = queue_of(line)
+  if not fills[queue] then
+    local there = redis.call('HMGET', key('depths'), QUEUED .. queue, SCHEDULED .. queue)
+    fills[queue] = { queue = queue, depth = (there[1] or 0) + (there[2] or 0),
       limit = tonumber(redis.call('HGET', key('shelf:depths'), queue) or usual_limit) }
   end
-  return lines[queue]
+  return fills[queue]
 end
-local function refuse(i, queue, line)
-  if line.told ~= line.depth then -- parts may come in meanwhile
-    line.drains = line.drains or drains(queue)
-    full[#full + 1] = { line.depth, line.limit, line.drains }
-    line.told, line.place = line.depth, #full
+local function refuse(i, fill)
+  if fill.told ~= fill.depth then -- parts may come in meanwhile
+    fill.drains = fill.drains or drains(fill.queue)
+    full[#full + 1] = { fill.depth, fill.limit, fill.drains }
+    fill.told, fill.place = fill.depth, #full
   end
-  refused[#refused + 1] = line.place
+  refused[#refused + 1] = fill.place
   answer(i, 'x', NO_KEY)
 end
 
@@ -201,7 +205,7 @@ for i, id in ipairs(ids) do
     local head, length, at = struct.unpack('<I3B', fixed)
     local queue = queue_at(fixed, at, length)
     if delays ~= '' then delay = struct.unpack('<I8', delays, i * 8 - 7) end
-    local asks, line = question(i), line_of(queue)
+    local asks, fill = question(i), fill_of(queue)
     local source = asks and asks.looks and source_of(asks.print)
     local target = not source and asks and asks.looks and joinable(asks.print, delay)
     if source then
@@ -210,18 +214,20 @@ for i, id in ipairs(ids) do
     elseif target then
       join(target, i, head)
       own_key(idempotency, target.id)
-    elseif line.depth >= line.limit and string.sub(exempt, i, i) ~= '1' then
-      refuse(i, queue, line)
+    elseif fill.depth >= fill.limit and string.sub(exempt, i, i) ~= '1' then
+      refuse(i, fill)
     else
+      if named_at(fixed, at, length) then learn(queue, struct.unpack('<I2I2', fixed, at + length - TERMS)) end
       accept(id, fixed, head, queue, delay, asks)
       own_key(idempotency, id)
-      line.depth = line.depth + 1
+      fill.depth = fill.depth + 1
     end
   end
 end
 if #followed > 0 then hold(followed, fresh) end
 for span in pairs(spans) do place('spans', 0, span) end
 finish()
+keep_learnt()
 for name, change in pairs(counts) do
   if change > 0 then redis.call('HINCRBY', key('cache'), name, change) end
 end

@@ -1,0 +1,103 @@
+"""Cuts a simulation into shares, runs of chunks that one part of the job draws, and folds what came of them.
+
+A chunk is drawn from its own stream, whoever draws it, so how they are cut decides who works when, and
+nothing else: also with a target, which is looked at chunk by chunk, in order.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from penstock.core.progress import Progress
+from penstock.tasks.finance.draws import CHUNK, Chunk
+from penstock.tasks.finance.simulation import Estimate, Plan, good_enough, simulate
+
+Part = TypeVar("Part")
+
+SMALL: Final = 10_000_000
+"""Random numbers below which a simulation stays in one piece: it takes about a tenth of a second."""
+
+SHARE: Final = 4_000_000
+"""Random numbers of one share at least, some 40 ms: much longer than a job costs, short enough to spread."""
+
+MOST_SHARES: Final = 10_000
+
+
+class Share(BaseModel):
+    """The chunks from ``first`` up to and without ``end``, of so many ``simulations`` in all."""
+
+    model_config = ConfigDict(frozen=True)
+
+    simulations: int
+    target_error: float | None
+    first: int
+    end: int
+
+    @property
+    def plan(self) -> Plan:
+        """What is wanted of the whole simulation."""
+        return Plan(self.simulations, self.target_error)
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is no other share."""
+        return self.first == 0 and self.end * CHUNK >= self.simulations
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Every chunk, in order; the last of the simulation may be shorter."""
+        for number in range(self.first, self.end):
+            yield Chunk(number, min(CHUNK, self.simulations - number * CHUNK))
+
+
+def shares(plan: Plan, numbers: int = 1) -> Iterator[Share]:
+    """Every chunk in one share, in order; a single share if there is little to draw.
+
+    ``numbers``: how many random numbers one simulation takes.
+    """
+    count = -(-plan.simulations // CHUNK)
+    step = _chunks_per_share(plan.simulations * numbers, count, numbers)
+    for first in range(0, count, step):
+        end = min(first + step, count)
+        yield Share(simulations=plan.simulations, target_error=plan.target_error, first=first, end=end)
+
+
+def _chunks_per_share(work: int, chunks: int, numbers: int) -> int:
+    if work <= SMALL:
+        return chunks
+    return max(-(-SHARE // (CHUNK * numbers)), -(-chunks // MOST_SHARES))
+
+
+def drawn(
+    share: Share,
+    draw: Callable[[Chunk], Part],
+    combine: Callable[[Iterable[Part]], Part],
+    estimate: Callable[[Part], Estimate],
+    progress: Progress,
+) -> list[Part]:
+    """What one share found, together; chunk by chunk if the simulation may stop between any two of them."""
+    if share.whole:
+        whole, _ = simulate(share.plan, draw, combine, estimate, progress)
+        return [whole]
+    tracked = progress.track(share.chunks(), share.end - share.first, "chunks")
+    found = (draw(chunk) for chunk in tracked)
+    return [combine(found)] if share.target_error is None else list(found)
+
+
+def folded(
+    plan: Plan,
+    so_far: Part | None,
+    results: Iterable[list[Part]],
+    combine: Callable[[Iterable[Part]], Part],
+    estimate: Callable[[Part], Estimate],
+) -> Part:
+    """With what the next shares found, up to the chunk with which the target is reached."""
+    whole = combine(()) if so_far is None else so_far
+    if plan.target_error is None:
+        return combine((whole, *chain.from_iterable(results)))
+    for part in chain.from_iterable(results):
+        whole = combine((whole, part))
+        if good_enough(plan, estimate(whole).error):
+            break
+    return whole

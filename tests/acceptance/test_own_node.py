@@ -1,0 +1,94 @@
+"""An executor's own node, from outside: scripts as people write them."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support.wait import until
+
+pytestmark = pytest.mark.slow
+
+ENDS_S = 60
+
+TASKS = """
+import os, time
+from penstock import Executor, task
+
+@task(queue="own")
+def square(x: int) -> int:
+    return x * x
+
+@task(retries=0)
+def wait_for(path: str) -> str:
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return path
+"""
+
+GUARD = '\nif __name__ == "__main__":\n'
+
+
+def start(folder, body):
+    script = folder / "script.py"
+    script.write_text(TASKS + body)
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    environment |= {"TMPDIR": str(folder), "PENSTOCK_NODE": "another", "PENSTOCK_API_KEYS": ""}
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", str(script)],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def left_in(folder):
+    """Processes that work there."""
+    return [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(folder)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    yield tmp_path
+    for process in left_in(tmp_path):
+        process.kill()
+
+
+def test_a_script_that_forgets_to_shut_it_down_ends_when_its_jobs_have(folder):
+    body = """
+    future = Executor(max_workers=1).submit(square, 3)
+    future.add_done_callback(lambda done: print(done.result(), flush=True))
+"""
+    script = start(folder, GUARD + body)
+    printed, _ = script.communicate(timeout=ENDS_S)
+    assert (printed, script.returncode) == ("9\n", 0)
+    assert not left_in(folder)
+
+
+def test_a_script_without_a_guard_is_told(folder):
+    script = start(folder, "\nwith Executor() as pool:\n    print(pool.submit(square, 3).result())\n")
+    printed, _ = script.communicate(timeout=ENDS_S)
+    assert script.returncode == 1
+    assert 'start the Executor under `if __name__ == "__main__":`' in printed
+    assert not left_in(folder)
+
+
+def test_a_killed_script_leaves_no_node(folder):
+    body = """
+    with Executor(max_workers=1) as pool:
+        print(pool.submit(square, 3).result(), flush=True)
+        pool.submit(wait_for, "never").result()
+"""
+    script = start(folder, GUARD + body)
+    assert script.stdout is not None
+    assert script.stdout.readline() == "9\n"
+    assert len(left_in(folder)) >= 4, "script, launcher, API, worker"
+    script.send_signal(signal.SIGKILL)
+    until(lambda: not left_in(folder), ENDS_S)
+    script.stdout.close()
+    script.wait()

@@ -1,0 +1,156 @@
+"""Finance simulations in parts give the bits of one in a piece, in any order, and stop at the same chunk."""
+
+import random
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from penstock import Progress
+from penstock.tasks.finance import european_option, portfolio_var, shares
+from penstock.tasks.finance.draws import CHUNK
+from penstock.tasks.finance.draws import chunks as all_chunks
+from penstock.tasks.finance.moments import Moments
+from penstock.tasks.finance.simulation import Plan
+from penstock.tasks.finance.tail import BINS, Tail
+
+examined = settings(derandomize=True, deadline=None, max_examples=100)
+SIMULATIONS = 20 * CHUNK + 100
+OPTION = {
+    "spot_price": 100,
+    "strike_price": 105,
+    "volatility": 0.25,
+    "risk_free_rate": 0.05,
+    "time_to_maturity": 1,
+}
+PORTFOLIO = {
+    "positions": [
+        {"symbol": "A", "quantity": 100, "price": 150},
+        {"symbol": "B", "quantity": 50, "price": 80},
+    ],
+    "correlations": [[1, 0.4], [0.4, 1]],
+}
+TASKS = [(european_option, OPTION, 0.02), (portfolio_var, PORTFOLIO, 5.0)]
+
+both = pytest.mark.parametrize(
+    ("task", "params", "target"), TASKS, ids=lambda each: getattr(each, "name", "")
+)
+
+
+@pytest.fixture
+def many_shares(monkeypatch):
+    """A few hundred thousand simulations are cut as hundreds of millions are: two chunks a share."""
+    monkeypatch.setattr(shares, "SMALL", CHUNK)
+    monkeypatch.setattr(shares, "SHARE", 2 * CHUNK)
+
+
+def plain(task, params):
+    """What the plain function says."""
+    return task(task.params_model.model_validate(params), Progress())
+
+
+def as_jobs(task, params, seed=1):
+    """The result as workers make it: every part a job of its own, in any order, all through JSON."""
+    fanout, model = task.fanout, task.read(task.parse(params))
+    wanted = [fanout.write_part(part) for part in fanout.parts(model)]
+    order = list(range(len(wanted)))
+    random.Random(seed).shuffle(order)
+    results = {number: task.run_part(wanted[number], Progress()) for number in order}
+    folding, at = fanout.folding(model), 0
+    while at < len(wanted) and not folding.reached:
+        block = range(at, min(at + fanout.block, len(wanted)))
+        # A merge may be begun by one worker and gone on with by another.
+        partial = None if folding.partial is None else fanout.write_partial(folding.partial)
+        folding = fanout.folding(model, partial, at)
+        folding.add([fanout.read_result(results[number]) for number in block])
+        at = block.stop
+    return len(wanted), folding
+
+
+@both
+def test_parts_in_any_order_give_the_bits_of_one_piece(many_shares, monkeypatch, task, params, target):
+    params = params | {"simulations": SIMULATIONS, "seed": 5}
+    count, folding = as_jobs(task, params)
+    assert count >= 10
+    in_parts = plain(task, params)
+    monkeypatch.setattr(shares, "SMALL", 10**9)
+    assert folding.result() == in_parts == plain(task, params)
+    assert in_parts.simulations == SIMULATIONS
+    assert not in_parts.stopped_early
+
+
+@both
+def test_a_target_stops_at_the_same_chunk_however_it_is_cut(many_shares, monkeypatch, task, params, target):
+    params = params | {"simulations": 60 * CHUNK, "seed": 5, "target_error": target}
+    count, folding = as_jobs(task, params)
+    found = folding.result()
+    assert found.stopped_early
+    assert found.standard_error <= target
+    assert folding.reached
+    assert 0 < folding.merged < count, "the rest is not even merged"
+    monkeypatch.setattr(shares, "SMALL", 10**9)
+    assert found == plain(task, params)
+    before = plain(task, params | {"simulations": found.simulations - CHUNK, "target_error": None})
+    assert before.standard_error > target, "it was the first chunk that will do"
+
+
+@both
+def test_the_estimate_is_told_with_its_error(many_shares, task, params, target):
+    _, folding = as_jobs(task, params | {"simulations": SIMULATIONS})
+    assert " ± " in folding.said
+    assert folding.said.endswith("after 1 310 820 of 1 310 820 simulations")
+
+
+@both
+def test_small_simulations_stay_in_one_piece(task, params, target):
+    (part,) = task.fanout.parts(task.params_model.model_validate(params))
+    assert part.share.whole
+    many = task.fanout.parts(task.params_model.model_validate(params | {"simulations": 10**9}))
+    assert 100 < sum(1 for _ in many) <= shares.MOST_SHARES
+
+
+@examined
+@given(st.integers(1_000, 10**9), st.integers(1, 250))
+def test_shares_cover_every_chunk_once(simulations, numbers):
+    cut = list(shares.shares(Plan(simulations, None), numbers))
+    assert len(cut) <= shares.MOST_SHARES
+    assert [each.first for each in cut] == [0, *(each.end for each in cut[:-1])]
+    assert cut[-1].end == -(-simulations // CHUNK)
+    first_and_last = [*cut[0].chunks()][:1] + [*cut[-1].chunks()][-1:]
+    every = list(all_chunks(simulations)) if simulations < 10**7 else None
+    assert every is None or [chunk for share in cut for chunk in share.chunks()] == every
+    assert first_and_last[-1].draws == simulations - (cut[-1].end - 1) * CHUNK
+
+
+@examined
+@given(st.lists(st.integers(0, 2**40), max_size=50), st.integers(0, 10**9))
+def test_a_tail_comes_through_json_unchanged(some, draws):
+    counts = np.zeros(BINS, np.int64)
+    counts[: len(some)] = some
+    kept = TypeAdapter(Tail)
+    found = kept.validate_json(kept.dump_json(Tail(draws, counts)))
+    assert found.draws == draws
+    assert np.array_equal(found.counts, counts)
+
+
+@examined
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=6))
+def test_moments_come_through_json_bit_for_bit(values):
+    kept = TypeAdapter(Moments)
+    given_ = Moments(7, tuple(values), tuple(values[::-1]))
+    assert kept.validate_json(kept.dump_json(given_)) == given_
+
+
+def test_what_a_part_is_told_and_tells_is_small():
+    many = [{"symbol": str(number), "quantity": 1, "price": 10} for number in range(250)]
+    params = {"positions": many, "correlations": np.eye(250).tolist(), "simulations": 10**7}
+    part = next(portfolio_var.fanout.parts(portfolio_var.read(portfolio_var.parse(params))))
+    assert len(portfolio_var.fanout.write_part(part)) < 10_000, "bytes, not the whole matrix"
+    share = shares.Share(simulations=CHUNK, target_error=None, first=0, end=1)
+    part = part.model_copy(update={"share": share})
+    told = portfolio_var.run_part(portfolio_var.fanout.write_part(part), Progress())
+    assert len(told) < 30_000, "bytes"
+    assert msgspec.json.decode(told)
