@@ -73,7 +73,7 @@ async def test_a_submission_with_task_is_answered_as_ever(house):
     assert "status" not in other.json()
 
 
-@pytest.mark.parametrize("body", [{"demand_df": None}, {"demand_df": {}, "task": 7}, DEMAND | {"colour": 1}])
+@pytest.mark.parametrize("body", [{"demand_df": None}, DEMAND | {"colour": 1}])
 async def test_a_demand_that_is_none_is_refused(house, body):
     refused = await house.ask("POST", "/jobs", body)
     assert refused.status_code == 422
@@ -81,6 +81,12 @@ async def test_a_demand_that_is_none_is_refused(house, body):
     assert named
     assert not any(each.startswith("params") for each in named)
     assert await house.stored() == 0
+
+
+async def test_a_body_with_both_is_a_misshapen_submission(house):
+    refused = await house.ask("POST", "/jobs", DEMAND | {"task": "habitat_allocation"})
+    named = [each["field"] for each in refused.json()["error"]["details"]["fields"]]
+    assert (refused.status_code, sorted(named)) == (422, sorted(DEMAND))
 
 
 async def test_the_document_has_the_parameters_at_the_tasks_own_route(house):

@@ -57,6 +57,8 @@ def test_a_worker_sees_a_load_at_once_and_a_node_within_its_second(store, monkey
     monkeypatch.setattr(source_module, "FRESH_S", 0.0)
     assert source.data_version() == f"{stamp.version}.1"
     assert source.reference() is source.reference(), "read all tables again for nothing"
+    stamp, _ = store.load(with_price("42000"), "test")
+    assert source.reference().version == stamp.version
 
 
 def test_once_a_load_has_returned_no_node_names_the_old_market(url):

@@ -51,7 +51,7 @@ def test_a_job_is_queued_then_started_with_its_progress(counter, monkeypatch):
 def test_whoever_asks_does_not_wait_for_the_computation(counter):
     held = threading.Event()
     for _ in range(counters.THREADS):
-        counter._threads.submit(held.wait)
+        counter._threads.submit(held.wait, 20)
     job_id = counter.submit(DEMAND)
     assert counter.look(job_id).state is State.QUEUED
     held.set()
