@@ -38,8 +38,8 @@ format: setup ## let the formatter and the linter mend what they can
 test-fast: setup ## what runs in seconds and starts no process
 	$(BIN)/pytest -q -m "not slow" tests/unit tests/architecture
 
-test: setup ## everything that must pass, on up to four cores
-	$(BIN)/pytest -q --numprocesses logical --maxprocesses 4 --dist worksteal
+test: setup ## everything that must pass, four tests at a time: most of them wait for processes
+	$(BIN)/pytest -q --numprocesses 4 --dist worksteal
 
 faults: setup ## deployments under random faults, and what became of every job; SEED=7 ROUNDS=20 ARGS=--help
 	PYTHONPATH=tests $(BIN)/python -m support.faults --seed $(SEED) --rounds $(ROUNDS) $(ARGS)

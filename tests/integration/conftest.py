@@ -32,6 +32,12 @@ URL = "http://house"
 Message = dict[str, Any]
 
 
+@pytest.fixture(autouse=True)
+def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that run in this process leave its logs alone: their standard error is closed after them."""
+    monkeypatch.setattr("penstock.telemetry.logs.configure", lambda *_: None)
+
+
 class Hands:
     """A worker without processes: takes jobs and ends them as the test says."""
 

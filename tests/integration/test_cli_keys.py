@@ -17,8 +17,6 @@ def penstock(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PENSTOCK_BROKER_URL", f"sqlite:///{tmp_path / 'penstock.db'}")
     monkeypatch.delenv("PENSTOCK_URL", raising=False)
-    # The runner's standard error is closed after the test, and other tests would log to it.
-    monkeypatch.setattr("penstock.telemetry.logs.configure", lambda *_: None)
 
     def run(*arguments):
         return CliRunner().invoke(app, [*map(str, arguments)])
