@@ -6,7 +6,8 @@ decides what happens when. ``open_house`` opens one with other tasks or settings
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +15,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 import pytest
+import structlog
 
 from penstock.app.api import make_api
 from penstock.brokers.sqlite import connect
@@ -33,9 +35,12 @@ Message = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
-def logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands that run in this process leave its logs alone: their standard error is closed after them."""
-    monkeypatch.setattr("penstock.telemetry.logs.configure", lambda *_: None)
+def logs_as_they_were() -> Iterator[None]:
+    """A command that ran in this process logs to a standard error that is closed after it."""
+    handlers = logging.getLogger().handlers[:]
+    yield
+    structlog.reset_defaults()
+    logging.getLogger().handlers[:] = handlers
 
 
 class Hands:
