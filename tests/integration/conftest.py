@@ -39,7 +39,8 @@ def logs_as_they_were() -> Iterator[None]:
     """A command that ran in this process logs to a standard error that is closed after it."""
     handlers = logging.getLogger().handlers[:]
     yield
-    structlog.reset_defaults()
+    if structlog.is_configured():
+        structlog.reset_defaults()
     logging.getLogger().handlers[:] = handlers
 
 
