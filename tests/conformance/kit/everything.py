@@ -39,7 +39,7 @@ async def do_everything(broker: Broker, clock: ManualClock, seed: int = 1) -> se
     assert await broker.swap("shelf", "name", b"body", b"third") is None
     await broker.shelf("shelf")
     await broker.now()
-    await _take_turns(broker)
+    mine |= await _take_turns(broker)
     await broker.claim("w", ["nothing here"], 1, 0.05)
     await broker.events(await broker.head(), 0.05)
     clock.advance(LONG_MS - 1)
@@ -95,7 +95,7 @@ async def _split_some(broker: Broker) -> set[str]:
     return mine | {merged.id, failing.id, cancelled.id}
 
 
-async def _take_turns(broker: Broker) -> None:
+async def _take_turns(broker: Broker) -> set[str]:
     await broker.limit_client("c", ClientTerms(max_running=1))
     jobs = [spec(queue="turns", client=client, max_running=2, weight=2) for client in ("c", "c", "d", None)]
     await broker.submit(jobs)
@@ -109,6 +109,7 @@ async def _take_turns(broker: Broker) -> None:
     await broker.stats()
     await broker.purge([job.id for job in jobs])
     await broker.limit_client("c", None)
+    return {job.id for job in jobs}
 
 
 async def _read(broker: Broker) -> None:
