@@ -22,6 +22,7 @@ from penstock.core.errors import PenstockError
 from penstock.core.job import WorkerInfo
 from penstock.core.lifecycle import Claim, Succeeded, settlement
 from penstock.ports import Broker
+from penstock.service.upkeep import Upkeep
 from penstock.settings import Settings
 from penstock.telemetry import logs
 
@@ -40,15 +41,17 @@ class Popper:
         self._info = info
         self._output = output
         self._delay_s = delay_s
+        self._upkeep = Upkeep(broker, info.id)  # for what was claimed and not even acknowledged
         self._log = structlog.get_logger("penstock.popper")
 
     async def run(self) -> None:
         """Until ``stopping`` is set, and what is in hand is processed."""
         await self._broker.renew(self._info, [])
         self._log.info("connected, waiting for jobs")
-        renewing = asyncio.create_task(self._renew())
+        beside = [asyncio.create_task(work()) for work in (self._renew, self._upkeep.run)]
         await asyncio.gather(*(self._loop() for _ in range(self._info.slots)))
-        renewing.cancel()
+        for each in beside:
+            each.cancel()
 
     async def _loop(self) -> None:
         while not self.stopping.is_set():
@@ -73,7 +76,8 @@ class Popper:
         while True:
             await asyncio.sleep(RENEW_S)
             try:
-                await self._broker.renew(self._info, [])
+                if (await self._broker.renew(self._info, [])).lapsed:
+                    self._upkeep.hurry()
             except PenstockError as failed:
                 self._log.warning("broker cannot be reached", error=failed.message)
 
