@@ -137,6 +137,7 @@ TYPED = [
     ('{"load": NaN}', INVALID, "load"),
     ('{"load": 10, "lgd": Infinity}', INVALID, "lgd"),
     ('{"load": 10, "macro": {"unemployment": 99}}', INVALID, "macro.unemployment"),
+    ('{"load": 10, "target_error": 0.1, "repeats": 2}', INVALID, "params"),
     ("[]", REFUSED, None),
     ("", REFUSED, None),
     ("{", REFUSED, None),

@@ -13,6 +13,10 @@ from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.units import readable_size
 
 
+_ABOUT_ALL = frozenset({"value_error", "assertion_error"})
+"""Problems of fields that do not fit together; only a body that is a task's parameters can have them."""
+
+
 class TooLargeError(HTTPException):
     """A body past the limit. FastAPI lets only an `HTTPException` through while it reads a body."""
 
@@ -60,11 +64,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
         refused = PenstockError(
             ErrorCode.INVALID_REQUEST, f"the body is not valid JSON: {_json_reason(problems)}"
         )
-    elif problems and not _field(problems[0]):
+    elif problems and not _field(problems[0]) and problems[0]["type"] not in _ABOUT_ALL:
         message = "the body must be a JSON object, sent as Content-Type: application/json"
         refused = PenstockError(ErrorCode.INVALID_REQUEST, message)
     else:
-        refused = field_error([(_field(problem), problem["msg"]) for problem in problems])
+        refused = field_error([(_field(problem) or "params", problem["msg"]) for problem in problems])
     return envelope(refused, request_id(request))
 
 
