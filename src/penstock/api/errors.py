@@ -12,7 +12,6 @@ from penstock.api.wire import answer, envelope, error_body
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.units import readable_size
 
-
 _ABOUT_ALL = frozenset({"value_error", "assertion_error"})
 """Problems of fields that do not fit together; only a body that is a task's parameters can have them."""
 
