@@ -66,6 +66,7 @@ async def test_an_idle_worker_takes_jobs_again_after_an_outage(tmp_path):
 
 async def test_a_worker_that_is_stopped_during_an_outage_ends(tmp_path):
     async with Crew(tmp_path, slots=1, options=OPTIONS) as crew:
+        await crew.run("noop", {"n": 0})  # one that has not even started would just end
         with capture_logs() as written, outage(tmp_path):
             await eventually(lambda: complaints(written))
             crew.supervisor.stop()
