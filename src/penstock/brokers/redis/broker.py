@@ -28,7 +28,8 @@ from penstock.brokers.redis.packing import (
     pack_terms,
 )
 from penstock.brokers.redis.reader import Reader
-from penstock.brokers.redis.records import id_bytes, read_answers, read_claims, read_jobs
+from penstock.brokers.redis.receipts import read_answers
+from penstock.brokers.redis.records import id_bytes, read_claims, read_jobs
 from penstock.brokers.redis.sharing import print_of
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter

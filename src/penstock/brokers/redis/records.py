@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict, replace
 
-from penstock.brokers.redis.sharing import read_full, waiters
+from penstock.brokers.redis.sharing import waiters
 from penstock.core import family, lifecycle
 from penstock.core.job import (
     AfterFailure,
@@ -28,7 +28,7 @@ from penstock.core.job import (
     State,
 )
 from penstock.core.lifecycle import Claim
-from penstock.ports import Admission, JobQuery, Receipt
+from penstock.ports import JobQuery
 
 STATES = (
     State.SCHEDULED,
@@ -130,7 +130,7 @@ def pack_spec(spec: JobSpec) -> bytes:
     if spec.client is not None or spec.max_running is not None:
         queue = _line(queue, spec)
     stamp = lifecycle.rank(spec.priority, 0).to_bytes(3, "little") + bytes((len(queue),)) + queue
-    fields = (
+    fields: tuple[Any, ...] = (
         spec.task,
         spec.version,
         bytes(spec.params),
@@ -143,6 +143,32 @@ def pack_spec(spec: JobSpec) -> bytes:
         spec.client,
         spec.idempotency_key,
         _short(spec.parent_id),
+    )
+    if _is_rare(spec):
+        fields += _rare(spec)
+    told = len(fields)
+    while fields[told - 1] in _NOTHING:
+        told -= 1
+    return stamp + _encode(fields[:told])
+
+
+def _is_rare(spec: JobSpec) -> bool:
+    """Whether any field of `_rare` is not as usual: looking is a third of what packing them costs."""
+    return bool(
+        spec.cache_ms
+        or spec.merge_block
+        or spec.part is not None
+        or spec.max_running
+        or spec.weight != 1
+        or spec.after
+        or spec.refresh
+        or spec.skip_failed_parts
+        or spec.after_failure is not AfterFailure.CANCEL
+    )
+
+
+def _rare(spec: JobSpec) -> tuple[Any, ...]:
+    return (
         spec.cache_ms,
         spec.refresh,
         spec.max_running,
@@ -153,10 +179,6 @@ def pack_spec(spec: JobSpec) -> bytes:
         spec.skip_failed_parts,
         spec.merge_block,
     )
-    told = len(fields)
-    while fields[told - 1] in _NOTHING:
-        told -= 1
-    return stamp + _encode(fields[:told])
 
 
 def digest(name: str) -> bytes:
@@ -269,29 +291,6 @@ def _parts(packed: bytes) -> tuple[Parts, int]:
     """How far the parts have come, and how many have ended from the first on; see ``lua/family.lua``."""
     _, total, done, failed, merged, ready, _, known, *_ = _FAMILY.unpack(packed)
     return Parts(total, done, failed, merged, known=bool(known)), ready
-
-
-_ADMISSIONS = {
-    ord("r"): Admission.REPEATED,
-    ord("h"): Admission.CACHED,
-    ord("j"): Admission.JOINED,
-    ord("x"): Admission.REFUSED,
-}
-
-
-def read_answers(  # noqa: PLR0917 - the answer of a script, in its order
-    now: int, kinds: bytes, ids: bytes, parts: list[Any], refused: list[int], full: list[Any]
-) -> list[Receipt]:
-    """How ``lua/submit.lua`` answered the jobs that were not kept as they came."""
-    places = iter(refused)
-    reasons = [read_full(found, now) for found in full]
-    answers = zip(map(_ADMISSIONS.__getitem__, kinds), read_jobs(id_texts(ids), parts), strict=True)
-    return [
-        Receipt(admission=admission, job=None, full=reasons[next(places) - 1])
-        if admission is Admission.REFUSED
-        else Receipt(admission=admission, job=job)
-        for admission, job in answers
-    ]
 
 
 def read_claims(  # noqa: PLR0917 - the answer of a script, in its order

@@ -144,12 +144,14 @@ end
 
 local fills = {}
 local function fill_of(line)
+  if fills[line] then return fills[line] end
   local queue = queue_of(line)
   if not fills[queue] then
     local there = redis.call('HMGET', key('depths'), QUEUED .. queue, SCHEDULED .. queue)
     fills[queue] = { queue = queue, depth = (there[1] or 0) + (there[2] or 0),
       limit = tonumber(redis.call('HGET', key('shelf:depths'), queue) or usual_limit) }
   end
+  fills[line] = fills[queue]
   return fills[queue]
 end
 local function refuse(i, fill)
