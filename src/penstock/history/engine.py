@@ -1,6 +1,7 @@
 """Connections to the database of a URL, set up so that nothing waits for it for ever."""
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: Any) -> None:
         connection.isolation_level = None  # the driver would begin transactions too late, and as readers
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         # A power cut may take the last transactions, cursor and rows alike; the feed brings them again.
         connection.execute("PRAGMA synchronous = NORMAL")
 
@@ -62,6 +63,20 @@ def _sqlite(url: URL) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Several that make one new file at once are refused here without waiting for each other."""
+    give_up = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def reads_only(connection: Connection) -> bool:
