@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from msgspec.structs import replace
-
 from penstock.brokers.sqlite import family, submission, verbs
 from penstock.brokers.sqlite.rows import job_by_id
 from penstock.brokers.sqlite.writer import Transaction
@@ -25,13 +23,10 @@ def submit(tx: Transaction, specs: Sequence[JobSpec], max_depth: int) -> list[Re
         return receipts
     new = [one.job for one in receipts if one.job and one.admission is Admission.ACCEPTED]
     follow(tx, [job.id for job in new if job.spec.after and _look_ahead(tx, job)])
-    return [_as_it_stands(tx, one) for one in receipts]
-
-
-def _as_it_stands(tx: Transaction, receipt: Receipt) -> Receipt:
-    if receipt.job is None or not receipt.job.spec.after:
-        return receipt
-    return replace(receipt, job=job_by_id(tx.connection, receipt.job.id))
+    return [
+        submission.as_it_stands(tx, one) if one.job is not None and one.job.spec.after else one
+        for one in receipts
+    ]
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[bool]:

@@ -26,7 +26,9 @@ def submit(tx: Transaction, specs: Sequence[JobSpec], max_depth: int) -> list[Re
     if any(receipt.admission is Admission.ACCEPTED for receipt in receipts):
         tx.rings.add(JOBS)
     # What a later one of the batch joined has changed since.
-    return [_as_it_stands(tx, receipt) for receipt in receipts] if counts["joined"] else receipts
+    if not counts["joined"]:
+        return receipts
+    return [one if one.admission in _FRESH else as_it_stands(tx, one) for one in receipts]
 
 
 def _submit_one(tx: Transaction, spec: JobSpec, room: depth.Room, counts: Counter[str]) -> Receipt:
@@ -49,8 +51,12 @@ def _submit_one(tx: Transaction, spec: JobSpec, room: depth.Room, counts: Counte
     return insert(tx, lifecycle.accept(spec, tx.now))
 
 
-def _as_it_stands(tx: Transaction, receipt: Receipt) -> Receipt:
-    if receipt.job is None or receipt.admission in (Admission.ACCEPTED, Admission.CACHED):
+_FRESH = frozenset({Admission.ACCEPTED, Admission.CACHED})
+
+
+def as_it_stands(tx: Transaction, receipt: Receipt) -> Receipt:
+    """The receipt with its job read again."""
+    if receipt.job is None:
         return receipt
     return replace(receipt, job=job_by_id(tx.connection, receipt.job.id))
 

@@ -9,7 +9,6 @@ local function promote()
   local due = redis.call('ZRANGEBYSCORE', key('due'), '-inf', now, 'LIMIT', 0, 1000)
   if #due == 0 then return end
   local records = each('HMGET', 'jobs', due)
-  local line = {}
   for i, id in ipairs(due) do
     local job = unpack_record(records[i])
     job.state = QUEUED
@@ -41,10 +40,12 @@ local function merge(names)
   return taken
 end
 
-if any_withdrawn() then
+local withdrawing = any_withdrawn()
+if withdrawing then
   withdraw(PAGE)
   finish()
   start_over()
+  withdrawing = any_withdrawn()
 end
 promote()
 local open, seen, paused = {}, {}, {}
@@ -71,7 +72,7 @@ end
 
 local ids = {}
 for i = 1, #line / 2 do ids[i] = line[i * 2 - 1] end
-local chosen, withdrawing = #ids, any_withdrawn()
+local chosen = #ids
 if withdrawing then ids = startable(ids) end
 local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
 
