@@ -8,7 +8,8 @@ from kit.values import claim, claim_one, feed, finish, get_one, ids, spec, submi
 
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import JobError, Priority, State
-from penstock.core.lifecycle import HANDBACK_CAP_MS, MAX_HANDBACKS, Failed, HandedBack, Lost
+from penstock.core.lifecycle import Failed, HandedBack, Lost
+from penstock.core.verdict import HANDBACK_CAP_MS, MAX_HANDBACKS
 from penstock.ports import Broker, JobQuery
 
 UNKNOWN = HandedBack(JobError("TASK_UNKNOWN", "there is no task 'new'; known tasks: add"))

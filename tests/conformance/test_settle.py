@@ -25,16 +25,8 @@ from kit.values import (
 
 from penstock.core.ids import new_id
 from penstock.core.job import JobError, Limits, State
-from penstock.core.lifecycle import (
-    MAX_LOSSES,
-    Cancelled,
-    Failed,
-    Lost,
-    Outcome,
-    Released,
-    Succeeded,
-    backoff_ms,
-)
+from penstock.core.lifecycle import Cancelled, Failed, Lost, Outcome, Released, Succeeded
+from penstock.core.verdict import MAX_LOSSES, backoff_ms
 from penstock.ports import Broker
 
 OUTCOMES = [DONE, BROKEN, Cancelled(), Released(), Lost("w")]

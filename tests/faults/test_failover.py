@@ -18,7 +18,8 @@ from penstock.core.clock import system_clock
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.ids import new_id
 from penstock.core.job import JobSpec, State, WorkerInfo
-from penstock.core.lifecycle import Claim, Lost, Outcome, Succeeded, settlement
+from penstock.core.lifecycle import Claim, Lost, Outcome, Succeeded
+from penstock.core.verdict import settlement
 from penstock.ports import Admission, BrokerOptions, EventKind, Held
 from support.redis_groups import SentinelGroup
 from support.redis_server import RedisServer

@@ -22,7 +22,8 @@ from penstock.brokers.sqlite import connect
 from penstock.core.catalog import AnyTask, Catalog, load
 from penstock.core.clock import system_clock
 from penstock.core.job import JobProgress, WorkerInfo
-from penstock.core.lifecycle import Claim, Outcome, Succeeded, settlement
+from penstock.core.lifecycle import Claim, Outcome, Succeeded
+from penstock.core.verdict import settlement
 from penstock.ports import Broker, BrokerOptions, Held
 from penstock.settings import Settings
 

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from penstock.core.errors import PenstockError
 from penstock.core.ids import new_id
 from penstock.core.job import JobError, JobSpec, Limits, State, WorkerInfo
-from penstock.core.lifecycle import RETRYABLE_STATES, Failed, Succeeded, settlement
+from penstock.core.lifecycle import RETRYABLE_STATES, Failed, Succeeded
+from penstock.core.verdict import settlement
 from penstock.history.store import SqlHistory
 from penstock.ports import BrokerOptions
 from penstock.service import recorder as recording_module

@@ -9,7 +9,7 @@ from penstock.brokers.sqlite import connect
 from penstock.core.errors import FailureCode, broker_unavailable
 from penstock.core.ids import new_id
 from penstock.core.job import JobSpec, State
-from penstock.core.lifecycle import MAX_LOSSES
+from penstock.core.verdict import MAX_LOSSES
 from penstock.ports import BrokerOptions
 from penstock.service import upkeep
 from penstock.service.upkeep import Upkeep

@@ -10,17 +10,8 @@ from msgspec.structs import replace
 
 from penstock.core import lifecycle
 from penstock.core.job import FINAL_STATES, TRANSITIONS, Job, JobError, JobSpec, Limits, Priority, State
-from penstock.core.lifecycle import (
-    AGE_STEP_MS,
-    MAX_LOSSES,
-    Cancelled,
-    Claim,
-    Failed,
-    Lost,
-    Outcome,
-    Released,
-    Succeeded,
-)
+from penstock.core.lifecycle import AGE_STEP_MS, Cancelled, Claim, Failed, Lost, Outcome, Released, Succeeded
+from penstock.core.verdict import MAX_LOSSES, backoff_ms, decide, settlement
 
 NOW = 1_700_000_000_000
 BROKEN = JobError("TASK_ERROR", "it broke")
@@ -54,7 +45,7 @@ def claim_of(job: Job) -> Claim:
 
 
 def finish(job: Job, outcome: Outcome, draw: float = 0.5, now: int = NOW) -> Job:
-    return lifecycle.settle(job, lifecycle.settlement(claim_of(job), outcome, draw), now)
+    return lifecycle.settle(job, settlement(claim_of(job), outcome, draw), now)
 
 
 def running(**changes: object) -> Job:
@@ -175,24 +166,22 @@ def test_there_are_steps_from_every_state_that_is_not_the_end() -> None:
 
 @given(limits, st.integers(1, 10**6), draws)
 def test_a_backoff_is_below_its_ceiling_and_its_cap(allowed: Limits, attempt: int, draw: float) -> None:
-    delay = lifecycle.backoff_ms(allowed, attempt, draw)
+    delay = backoff_ms(allowed, attempt, draw)
     ceiling = min(allowed.backoff_cap_ms, allowed.backoff_ms * 2 ** (min(attempt, 41) - 1))
     assert 0 <= delay <= max(0, ceiling - 1)
 
 
 @given(limits, st.integers(1, 60))
 def test_a_backoff_spreads_over_its_whole_range_and_never_shrinks(allowed: Limits, attempt: int) -> None:
-    assert lifecycle.backoff_ms(allowed, attempt, 0.0) == 0
+    assert backoff_ms(allowed, attempt, 0.0) == 0
     longest = 1 - 2**-53
-    assert lifecycle.backoff_ms(allowed, attempt, longest) <= lifecycle.backoff_ms(
-        allowed, attempt + 1, longest
-    )
+    assert backoff_ms(allowed, attempt, longest) <= backoff_ms(allowed, attempt + 1, longest)
 
 
 @pytest.mark.parametrize(("attempt", "expected"), [(1, 500), (2, 1_000), (3, 2_000), (4, 3_000), (99, 3_000)])
 def test_a_backoff_doubles_up_to_its_cap(attempt: int, expected: int) -> None:
     allowed = Limits(backoff_ms=1_000, backoff_cap_ms=6_000)
-    assert lifecycle.backoff_ms(allowed, attempt, 0.5) == expected
+    assert backoff_ms(allowed, attempt, 0.5) == expected
 
 
 HEAD_START = {Priority.HIGH: 0, Priority.MEDIUM: AGE_STEP_MS, Priority.LOW: 2 * AGE_STEP_MS}
@@ -218,7 +207,7 @@ def test_a_verdict_is_a_step_that_a_running_job_may_take(
     outcome: Outcome, allowed: Limits, attempt: int, losses: int, draw: float
 ) -> None:
     claim = Claim(spec=spec(limits=allowed), token=1, attempt=attempt, losses=losses)
-    verdict = lifecycle.decide(claim, outcome, draw)
+    verdict = decide(claim, outcome, draw)
     assert verdict.state in TRANSITIONS[State.RUNNING]
     assert (verdict.delay_ms > 0) == (verdict.state is State.SCHEDULED)
     assert attempt - 1 <= verdict.attempt <= attempt
@@ -230,7 +219,7 @@ def test_a_cancelled_job_gets_no_further_attempt(
     outcome: Outcome, allowed: Limits, attempt: int, draw: float
 ) -> None:
     claim = Claim(spec=spec(limits=allowed), token=1, attempt=attempt)
-    settled = lifecycle.settlement(claim, outcome, draw)
+    settled = settlement(claim, outcome, draw)
     assert settled.if_cancelled.state.final
     if settled.verdict.state.final:
         assert settled.if_cancelled == settled.verdict, "what is over is not undone by a cancel"

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from penstock.core.errors import broker_unavailable
 from penstock.core.job import JobError, JobSpec
-from penstock.core.lifecycle import Claim, Failed, Succeeded, settlement
+from penstock.core.lifecycle import Claim, Failed, Succeeded
+from penstock.core.verdict import settlement
 from penstock.spool.folder import FolderSpool, survey
 from penstock.spool.records import pack, unpack
 from penstock.worker import safe

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from penstock.core.errors import PenstockError
-from penstock.core.lifecycle import Lost, settlement
+from penstock.core.lifecycle import Lost
+from penstock.core.verdict import settlement
 from penstock.ports import Broker
 
 LOOK_S = 10.0

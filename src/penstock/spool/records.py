@@ -1,4 +1,4 @@
-"""A spooled outcome: one line of JSON per settlement, as `core.lifecycle` made it. Never pickle."""
+"""A spooled outcome: one line of JSON per settlement, as `core.verdict` made it. Never pickle."""
 
 from collections.abc import Iterator, Sequence
 

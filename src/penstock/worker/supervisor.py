@@ -20,7 +20,8 @@ from msgspec.structs import replace
 from penstock.core.attempt import Request
 from penstock.core.errors import PenstockError
 from penstock.core.job import JobProgress, WorkerInfo
-from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, Succeeded, settlement
+from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, Succeeded
+from penstock.core.verdict import settlement
 from penstock.ports import Broker, Orders
 from penstock.worker.errands import Errands
 from penstock.worker.holding import Holding

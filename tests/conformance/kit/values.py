@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
-from penstock.core import lifecycle
 from penstock.core.ids import new_id
 from penstock.core.job import Job, JobError, JobProgress, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Failed, Outcome, Settlement, Succeeded
+from penstock.core.verdict import settlement
 from penstock.ports import Broker, Event, Held, QueueStats, Stats
 
 DONE = Succeeded(msgspec.Raw(b'{"ok":true}'))
@@ -32,7 +32,7 @@ def held(claim: Claim, progress: JobProgress | None = None, lines: tuple[str, ..
 
 def finish(claim: Claim, outcome: Outcome = DONE, draw: float = 0.5) -> Settlement:
     """The settlement of a claim."""
-    return lifecycle.settlement(claim, outcome, draw)
+    return settlement(claim, outcome, draw)
 
 
 async def submit(broker: Broker, *specs: JobSpec, **changes: Any) -> list[Job]:

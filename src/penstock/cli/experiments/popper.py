@@ -20,7 +20,8 @@ from penstock.app.broker import make_broker
 from penstock.app.worker import worker_info
 from penstock.core.errors import PenstockError
 from penstock.core.job import WorkerInfo
-from penstock.core.lifecycle import Claim, Succeeded, settlement
+from penstock.core.lifecycle import Claim, Succeeded
+from penstock.core.verdict import settlement
 from penstock.ports import Broker
 from penstock.service.upkeep import Upkeep
 from penstock.settings import Settings
