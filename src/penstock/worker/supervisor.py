@@ -23,6 +23,7 @@ from penstock.core.job import JobProgress, WorkerInfo
 from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, Succeeded
 from penstock.core.verdict import settlement
 from penstock.ports import Broker, Orders
+from penstock.worker.children import Children
 from penstock.worker.errands import Errands
 from penstock.worker.holding import Holding
 from penstock.worker.journal import Journal
@@ -39,7 +40,6 @@ REPORT_S = 0.25
 
 PATROL_S = 0.05
 CLAIM_WAIT_S = 30.0
-RESTART_S = 0.5
 SETTLE_S = 10.0
 
 Answer = TypeVar("Answer")
@@ -64,7 +64,6 @@ class Supervisor:
         spool: Spool | None = None,
     ) -> None:
         self._broker = broker
-        self._executor = executor
         self._info = info
         self._policy = policy
         self._on_lapse = on_lapse
@@ -87,7 +86,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._errands = Errands(broker, self._persist)
-        self._restarts: set[asyncio.Task[None]] = set()
+        self._children = Children(executor, self._slots, self._stopping, self._use_room, self._log)
 
     def stop(self) -> None:
         """Drain: take nothing new, let running jobs finish. Called again: let nothing finish."""
@@ -115,9 +114,7 @@ class Supervisor:
                 for loop in others:
                     loop.cancel()
         finally:
-            for slot in self._slots:
-                slot.close()
-            await self._executor.stop()
+            await self._children.stop()
         await self._safe.close()
         await self._leave()
         self._journal.flush()
@@ -137,8 +134,7 @@ class Supervisor:
         return True
 
     async def _start(self) -> None:
-        await self._executor.start()
-        await asyncio.gather(*(self._restart(slot, 0) for slot in self._slots))
+        await self._children.start()
         await self._persist(self._renew)
         self._log.info(
             "connected, waiting for jobs", slots=len(self._slots), queues=list(self._policy.queues)
@@ -232,6 +228,11 @@ class Supervisor:
             slot.take(self._local.popleft())
         for slot in ready:
             slot.ship()
+
+    def _use_room(self) -> None:
+        """A slot has got a child: give it what waits here, and claim more."""
+        self._distribute()
+        self._room.set()
 
     def _release_stale(self, now: float) -> None:
         """Hand back what no slot will take soon: another worker may be idle."""
@@ -330,22 +331,8 @@ class Supervisor:
         self._errands.run(slot.reply, holding.claim.spec, request)
 
     def child_ended(self, slot: Slot, *, idle: bool) -> None:
-        """Give the slot another child, not in haste if this one died of nothing."""
-        if not self._stopping.is_set():
-            restart = asyncio.get_running_loop().create_task(self._restart(slot, RESTART_S if idle else 0))
-            self._restarts.add(restart)
-            restart.add_done_callback(self._restarts.discard)
-
-    async def _restart(self, slot: Slot, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        while not self._stopping.is_set() and slot.pid is None:
-            try:
-                await slot.start()
-            except PenstockError as failed:
-                self._log.error("cannot start a child", slot=slot.number, error=failed.message)
-                await asyncio.sleep(RESTART_S)
-        self._distribute()
-        self._room.set()
+        """Give the slot another child."""
+        self._children.replace(slot, idle=idle)
 
     # Stopping
 
