@@ -10,7 +10,7 @@ import time
 import pytest
 
 from penstock import AsyncClient, Client, PenstockError
-from penstock.client import shells
+from penstock.client import shell
 from penstock.core.errors import ErrorCode
 from penstock.core.job import JobError, State
 from penstock.core.lifecycle import Failed
@@ -123,7 +123,7 @@ async def test_get_and_wait(house, client):
 
 
 async def test_wait_takes_as_many_requests_as_it_needs(house, client, monkeypatch):
-    monkeypatch.setattr(shells, "MAX_WAIT_S", 0.02)
+    monkeypatch.setattr(shell, "MAX_WAIT_S", 0.02)
     job = await client.submit("noop")
     asked = asyncio.Semaphore(0)
     get = Desk.get

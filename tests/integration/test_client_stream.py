@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from penstock import AsyncClient, Client, PenstockError
-from penstock.client import patience, shells
+from penstock.client import messages, patience
 from penstock.core.errors import ErrorCode
 from support.served import served
 
@@ -77,16 +77,16 @@ async def test_it_goes_on_after_a_known_event(house, url):
 async def test_a_broken_stream_is_resumed_without_gap_or_repetition(house, url, monkeypatch, cut_by):
     """Every response is cut off behind its first event, in one way or the other."""
     monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.001)
-    whole, asked = shells.AsyncClient.download, []
+    whole, asked = AsyncClient.download, []
 
     async def download(self, path, query):
         asked.append(query)
         async with contextlib.aclosing(whole(self, path, query)) as pieces:
             yield await anext(pieces)
         if cut_by == "an error":
-            raise shells.messages.unreachable(self.url, httpx.ReadError("cut"))
+            raise messages.unreachable(self.url, httpx.ReadError("cut"))
 
-    monkeypatch.setattr(shells.AsyncClient, "download", download)
+    monkeypatch.setattr(AsyncClient, "download", download)
     async with asyncio.timeout(PATIENCE_S), AsyncClient(url) as client:
         events = client.stream(await client.submit("noop"))
         kinds = [(await anext(events)).kind]

@@ -13,10 +13,10 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from penstock.client import messages
+from penstock.client.blocking import Client
 from penstock.client.calls import Wanted, submit_each
 from penstock.client.future import JobFuture
 from penstock.client.patience import REFUSALS
-from penstock.client.shells import Client
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import State
 from penstock.core.submission import JobView

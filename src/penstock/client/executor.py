@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from concurrent import futures
 from typing import Any
 
+from penstock.client.blocking import Client
 from penstock.client.calls import Wanted, unservable, wanted
 from penstock.client.dispatch import Connection, Dispatch
 from penstock.client.own_node import OwnNode, refuse_within
-from penstock.client.shells import Client
 from penstock.core.task import Task
 
 PATIENCE_S = 60.0
