@@ -13,6 +13,7 @@ from penstock.core.progress import Progress
 from penstock.core.task import task
 from penstock.tasks.finance import moments
 from penstock.tasks.finance.draws import Chunk, blocks, stream
+from penstock.tasks.finance.fields import Seed, count_of, error_of
 from penstock.tasks.finance.moments import Moments
 from penstock.tasks.finance.normal import cumulative, quantile
 from penstock.tasks.finance.shares import Share, drawn, folded, shares
@@ -36,21 +37,9 @@ class Option(BaseModel):
     )
     time_to_maturity: float = Field(gt=0, le=50, description="Time until the option expires, in years.")
     option_type: Literal["call", "put"] = Field("call", description="Right to buy (call) or to sell (put).")
-    simulations: int = Field(
-        100_000,
-        ge=1_000,
-        le=1_000_000_000,
-        description="Simulated final prices, a count; with a target error the most there may be.",
-    )
-    seed: int = Field(
-        0, ge=0, le=2**53 - 1, description="Whole number that fixes every draw: same seed, same result."
-    )
-    target_error: float | None = Field(
-        None,
-        gt=0,
-        description="Stop as soon as the standard error of the price is this small, in currency units; "
-        "looked at every 65 536 simulations.",
-    )
+    simulations: int = count_of("final prices")
+    seed: Seed = 0
+    target_error: float | None = error_of("price")
 
     @property
     def plan(self) -> Plan:

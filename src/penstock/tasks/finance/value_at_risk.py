@@ -12,6 +12,7 @@ from penstock.core.progress import Progress
 from penstock.core.task import task
 from penstock.tasks.finance import correlation, tail
 from penstock.tasks.finance.draws import Chunk, blocks, stream
+from penstock.tasks.finance.fields import Seed, count_of, error_of
 from penstock.tasks.finance.holdings import Holdings
 from penstock.tasks.finance.normal import normal_risk
 from penstock.tasks.finance.shares import Share, drawn, folded, shares
@@ -22,21 +23,9 @@ from penstock.tasks.finance.tail import Tail
 class SimulatedHoldings(Holdings):
     """Positions, and how to simulate them."""
 
-    simulations: int = Field(
-        100_000,
-        ge=1_000,
-        le=1_000_000_000,
-        description="Simulated outcomes, a count; with a target error the most there may be.",
-    )
-    seed: int = Field(
-        0, ge=0, le=2**53 - 1, description="Whole number that fixes every draw: same seed, same result."
-    )
-    target_error: float | None = Field(
-        None,
-        gt=0,
-        description="Stop as soon as the standard error of the value at risk is this small, in currency "
-        "units; looked at every 65 536 simulations.",
-    )
+    simulations: int = count_of("outcomes")
+    seed: Seed = 0
+    target_error: float | None = error_of("value at risk")
 
     @property
     def plan(self) -> Plan:
