@@ -3,11 +3,13 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from penstock.cli.expanded import expanded
 from penstock.core.errors import ErrorCode, PenstockError
 
 _PYTHON_TYPES = {"integer": int, "number": float, "boolean": bool, "string": str}
@@ -98,10 +100,7 @@ def nested(flags: list[Flag], values: list[Any], whole: Mapping[str, Any]) -> di
 
 
 def with_flags(function: Callable[..., None], flags: list[Flag]) -> Callable[..., None]:
-    """``function(params, **options)`` as a command that also has these flags.
-
-    Typer reads a function's signature, so the flags are added to that.
-    """
+    """``function(params, **options)`` as a command with these flags, of which ``params`` makes parameters."""
     own = [each for each in inspect.signature(function).parameters.values() if each.name != "params"]
     reserved = frozenset(_declared(own)) | {"--help", "--url"}
     parameters = [
@@ -123,15 +122,10 @@ def with_flags(function: Callable[..., None], flags: list[Flag]) -> Callable[...
         for number, flag in enumerate(flags)
     ]
 
-    def command(**given: Any) -> None:
-        values = [given.pop(parameter.name) for parameter in parameters]
-        function(params=lambda whole: nested(flags, values, whole), **given)
+    def params(**given: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        return partial(nested, flags, list(given.values()))
 
-    signature = inspect.Signature([*parameters, *own])
-    command.__signature__ = signature  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
-    command.__doc__ = function.__doc__
-    return command
+    return expanded(function, "params", parameters, params)
 
 
 def _declared(parameters: list[inspect.Parameter]) -> Iterator[str]:

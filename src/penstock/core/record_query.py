@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from penstock.core.clock import epoch_ms
 from penstock.core.errors import field_error
 from penstock.core.job import State
 from penstock.core.submission import JobView
@@ -61,8 +62,8 @@ class RecordFilter(BaseModel):
             task=self.task,
             queue=self.queue,
             client=self.client,
-            created_after=_ms(self.created_after),
-            created_before=_ms(self.created_before),
+            created_after=epoch_ms(self.created_after),
+            created_before=epoch_ms(self.created_before),
             text=self.text,
             sort=self.sort or Sort.NEWEST,
             **more,
@@ -152,7 +153,3 @@ class RecordView(JobView):
     client: str | None = None
     params_bytes: int = 0
     result_bytes: int | None = None
-
-
-def _ms(moment: Any) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)

@@ -14,6 +14,7 @@ import msgspec
 from cronsim import CronSim, CronSimError
 from msgspec.structs import replace
 
+from penstock.core.clock import epoch_ms
 from penstock.core.job import JobSpec
 
 MISSED_MS = 60_000
@@ -73,7 +74,7 @@ def ticks(cron: str, timezone: str, after: int) -> Iterator[int]:
         raise ValueError(f"{str(wrong).lower()} in {cron!r}") from None
     last = after
     for moment in found:
-        at = round(moment.timestamp() * 1000)
+        at = epoch_ms(moment)
         if at > last:  # from within an overlap, the library begins at its first half
             yield at
             last = at

@@ -1,10 +1,10 @@
 """Dead letters: failed jobs are listed, retried and purged by a person, many at a time."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 
 from msgspec.structs import replace
 
+from penstock.core.clock import epoch_ms
 from penstock.core.dead import DeadChoice, DeadFilter, DeadPage, DeadReport
 from penstock.core.job import Job, State
 from penstock.core.past import Attempt
@@ -58,12 +58,8 @@ def _query(wanted: DeadFilter, limit: int) -> JobQuery:
         task=wanted.task,
         queue=wanted.queue,
         code=wanted.code,
-        ended_after=_milliseconds(wanted.ended_after),
-        ended_before=_milliseconds(wanted.ended_before),
+        ended_after=epoch_ms(wanted.ended_after),
+        ended_before=epoch_ms(wanted.ended_before),
         before=wanted.before,
         limit=limit,
     )
-
-
-def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp() * 1000)

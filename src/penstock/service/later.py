@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from penstock.core.clock import system_clock
+from penstock.core.clock import epoch_ms, system_clock
 from penstock.core.errors import PenstockError, field_error
 from penstock.core.job import JobSpec
 from penstock.core.keys import Key
@@ -20,7 +20,7 @@ def delay_ms(submission: Submission) -> int:
         return round(submission.delay_s * 1000)
     if submission.delay_s:
         raise field_error([("run_at", "cannot be combined with delay_s")])
-    late = round(submission.run_at.timestamp() * 1000) - system_clock()
+    late = epoch_ms(submission.run_at) - system_clock()
     if late > _MOST_MS:
         raise field_error([("run_at", "must be within a year from now")])
     return max(0, late)

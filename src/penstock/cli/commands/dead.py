@@ -1,18 +1,19 @@
 """``penstock dead list|show|retry|purge``: failed jobs that wait for a person."""
 
+import inspect
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from penstock.cli import show
+from penstock.cli.expanded import expanded
+from penstock.cli.moments import moment
 from penstock.cli.run import Json, Url, params_from, with_client
 from penstock.client import AsyncClient, messages
 from penstock.client.messages import Call
 from penstock.core.dead import DeadReport, DeadView
 from penstock.core.errors import ErrorCode, FailureCode, PenstockError
-from penstock.core.units import milliseconds
 
 PIECE = 100
 """Ids that one request names, as those of a purge stand in its address."""
@@ -28,33 +29,49 @@ Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
 All = Annotated[bool, typer.Option("--all", help="All of them, whatever the task and error.")]
 Params = Annotated[str | None, typer.Option(help="Retry one job with these parameters, as a new job.")]
 
+Wanted = dict[str, Any]
+"""Which dead letters, as a node is told; `_filtered` makes it from options."""
+
+
+def _filter(
+    *,
+    task: Task = None,
+    queue: Queue = None,
+    code: Code = None,
+    ended_after: After = None,
+    ended_before: Before = None,
+) -> Wanted:
+    given = {
+        "task": task,
+        "queue": queue,
+        "code": code and code.value,
+        "ended_after": ended_after and moment(ended_after),
+        "ended_before": ended_before and moment(ended_before),
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _filtered(function: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of `_filter`, which make its parameter ``wanted``."""
+    return expanded(function, "wanted", list(inspect.signature(_filter).parameters.values()), _filter)
+
 
 def command() -> typer.Typer:
     """Dead letters: list, show, retry, purge."""
     app = typer.Typer(
         add_completion=False, no_args_is_help=True, help="Failed jobs: list, show, retry, purge."
     )
-    app.command("list")(_list)
+    app.command("list")(_filtered(_list))
     app.command("show")(_show)
-    app.command("retry")(_retry)
-    app.command("purge")(_purge)
+    app.command("retry")(_filtered(_retry))
+    app.command("purge")(_filtered(_purge))
     return app
 
 
-def _list(  # noqa: PLR0917 - the options of a command
-    task: Task = None,
-    queue: Queue = None,
-    code: Code = None,
-    ended_after: After = None,
-    ended_before: Before = None,
-    limit: Limit = 20,
-    url: Url = None,
-    as_json: Json = False,
-) -> None:
+def _list(*, wanted: Wanted, limit: Limit = 20, url: Url = None, as_json: Json = False) -> None:
     """List dead letters, newest first."""
 
     async def action(client: AsyncClient) -> None:
-        wanted = _filter(task, queue, code, ended_after, ended_before)
         found = (await client.send(messages.dead(limit=limit, **wanted))).dead
         if as_json:
             show.as_json([show.job_json(job) for job in found])
@@ -79,14 +96,11 @@ def _show(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
     with_client(url, action, as_json=as_json)
 
 
-def _retry(  # noqa: PLR0917 - the options of a command
+def _retry(
+    *,
     job_ids: JobIds = None,
     params: Params = None,
-    task: Task = None,
-    queue: Queue = None,
-    code: Code = None,
-    ended_after: After = None,
-    ended_before: Before = None,
+    wanted: Wanted,
     everything: All = False,
     url: Url = None,
     as_json: Json = False,
@@ -94,7 +108,6 @@ def _retry(  # noqa: PLR0917 - the options of a command
     """Queue dead letters anew: by ids, by filter, or --all of them."""
 
     async def action(client: AsyncClient) -> None:
-        wanted = _filter(task, queue, code, ended_after, ended_before)
         if params is None:
             await _apply(client, messages.retry_dead, job_ids, wanted, everything, "queued anew", as_json)
             return
@@ -106,13 +119,10 @@ def _retry(  # noqa: PLR0917 - the options of a command
     with_client(url, action, as_json=as_json)
 
 
-def _purge(  # noqa: PLR0917 - the options of a command
+def _purge(
+    *,
     job_ids: JobIds = None,
-    task: Task = None,
-    queue: Queue = None,
-    code: Code = None,
-    ended_after: After = None,
-    ended_before: Before = None,
+    wanted: Wanted,
     everything: All = False,
     url: Url = None,
     as_json: Json = False,
@@ -120,7 +130,6 @@ def _purge(  # noqa: PLR0917 - the options of a command
     """Forget dead letters for good: by ids, by filter, or --all of them."""
 
     async def action(client: AsyncClient) -> None:
-        wanted = _filter(task, queue, code, ended_after, ended_before)
         await _apply(client, messages.purge_dead, job_ids, wanted, everything, "purged", as_json)
 
     with_client(url, action, as_json=as_json)
@@ -130,7 +139,7 @@ async def _apply(  # noqa: PLR0917 - what a command was given
     client: AsyncClient,
     verb: Callable[..., Call[DeadReport]],
     job_ids: list[str] | None,
-    wanted: dict[str, Any],
+    wanted: Wanted,
     everything: bool,
     done: str,
     as_json: bool,
@@ -155,25 +164,3 @@ async def _apply(  # noqa: PLR0917 - what a command was given
 def _pieces(job_ids: list[str]) -> list[list[str]]:
     """Bounded lists of the ids; one empty list if there are none."""
     return [job_ids[at : at + PIECE] for at in range(0, len(job_ids), PIECE)] or [[]]
-
-
-def _filter(
-    task: str | None, queue: str | None, code: FailureCode | None, after: str | None, before: str | None
-) -> dict[str, Any]:
-    given = {
-        "task": task,
-        "queue": queue,
-        "code": code and code.value,
-        "ended_after": after and _moment(after),
-        "ended_before": before and _moment(before),
-    }
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _moment(text: str) -> str:
-    """A time, or how long ago that is."""
-    try:
-        ago = timedelta(milliseconds=milliseconds(text))
-    except ValueError:
-        return text  # the node says what is wrong with it, if anything is
-    return (datetime.now(UTC) - ago).isoformat()

@@ -1,17 +1,16 @@
 """``penstock history``: what was submitted and what became of it, longer than the broker remembers."""
 
 import sys
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import typer
 
 from penstock.cli import show
+from penstock.cli.moments import moment
 from penstock.cli.run import Json, Url, with_client
 from penstock.client import AsyncClient, messages
 from penstock.core.job import State
 from penstock.core.record_query import RecordView, Sort
-from penstock.core.units import milliseconds
 
 Format = Literal["table", "csv", "jsonl"]
 When = Annotated[str | None, typer.Option(help="Only what was submitted since: a time, or 2h ago.")]
@@ -76,12 +75,3 @@ async def _export(node: AsyncClient, query: dict[str, Any]) -> None:
 def _row(job: RecordView) -> tuple[object, ...]:
     state, code = show.styled(show.state(job)), job.error.code if job.error else ""
     return job.id, job.task, state, job.client, show.duration(job), job.created_at, code
-
-
-def moment(text: str) -> str:
-    """A time, or how long ago that is."""
-    try:
-        ago = timedelta(milliseconds=milliseconds(text))
-    except ValueError:
-        return text  # the node says what is wrong with it, if anything is
-    return (datetime.now(UTC) - ago).isoformat()
