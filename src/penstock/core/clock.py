@@ -24,7 +24,7 @@ def epoch_ms(moment: None) -> None: ...
 
 
 def epoch_ms(moment: datetime | None) -> int | None:
-    """A moment with a time zone as milliseconds since the epoch: what `iso` wrote, as it was; None of None."""
+    """A moment with a time zone as milliseconds since the epoch, as `iso` took it; None of None."""
     return None if moment is None else round(moment.timestamp() * 1000)
 
 
