@@ -9,6 +9,7 @@ import contextlib
 
 import structlog
 
+from penstock.core.begun import called_off
 from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import PenstockError
 from penstock.core.ids import new_id
@@ -44,8 +45,7 @@ class Ticker:
 
     async def run(self) -> None:
         """Look, submit what is due, and sleep until the next tick or the next look."""
-        task = asyncio.current_task()
-        while not (task and task.cancelling()):  # a verb that has begun answers even when it is cancelled
+        while not called_off():
             pause_s = LOOK_S
             try:
                 pause_s = await self.look()

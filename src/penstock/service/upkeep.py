@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from penstock.core.begun import called_off
 from penstock.core.errors import PenstockError
 from penstock.core.lifecycle import Lost
 from penstock.core.verdict import settlement
@@ -57,8 +58,7 @@ class Upkeep:
     async def run(self) -> None:
         """Reclaim often, trim seldom; a broker that is away is tried again at the next turn."""
         turn = 0
-        task = asyncio.current_task()
-        while not (task and task.cancelling()):  # a verb that has begun answers even when it is cancelled
+        while not called_off():
             in_time = await self._until_needed()
             turn += not in_time
             try:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from penstock.core.begun import called_off
 from penstock.core.errors import ErrorCode, PenstockError
 
 RETRY_CAP_S = 5.0
@@ -27,9 +28,3 @@ async def persist(action: Callable[[], Awaitable[Answer]], on_outage: Callable[[
             log.warning("broker unavailable, trying again", error=failed.message)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
             pause_s = min(RETRY_CAP_S, pause_s * 2)
-
-
-def called_off() -> bool:
-    """Whether this task was cancelled; a broker's verb that has begun answers all the same."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -18,6 +18,7 @@ import structlog
 from msgspec.structs import replace
 
 from penstock.core.attempt import Request
+from penstock.core.begun import called_off
 from penstock.core.errors import PenstockError
 from penstock.core.job import JobProgress, WorkerInfo
 from penstock.core.lifecycle import Cancelled, Claim, Outcome, Released, Settlement, Succeeded
@@ -28,7 +29,7 @@ from penstock.worker.errands import Errands
 from penstock.worker.holding import Holding
 from penstock.worker.journal import Journal
 from penstock.worker.pace import Pace
-from penstock.worker.persist import called_off, persist
+from penstock.worker.persist import persist
 from penstock.worker.policy import WorkerPolicy
 from penstock.worker.runtimes import RunTimes
 from penstock.worker.safe import Safe

@@ -13,7 +13,7 @@ from penstock.brokers.redis import listing
 from penstock.brokers.redis.ahead import read_ahead, read_clients
 from penstock.brokers.redis.figures import read_stats
 from penstock.brokers.redis.gather import Gather, Known
-from penstock.brokers.redis.link import Link, heed_cancel
+from penstock.brokers.redis.link import Link
 from penstock.brokers.redis.mailbox import Mailbox
 from penstock.brokers.redis.memory import read_attempts
 from penstock.brokers.redis.packing import (
@@ -34,6 +34,7 @@ from penstock.brokers.redis.sharing import print_of
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
 from penstock.core import family, lifecycle
+from penstock.core.begun import heed_cancel
 from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.fairness import ClientTerms
@@ -126,7 +127,7 @@ class RedisBroker:
             remaining = give_up - loop.time()
             if given[1] or remaining <= 0:
                 return read_claims(*given)
-            heed_cancel(asyncio.current_task())
+            heed_cancel()
             answer = await self._claim_when_rung(wanted, min(remaining, due_in / 1000))
 
     async def _claim_when_rung(self, wanted: tuple[str | int, ...], timeout_s: float) -> list[Any]:

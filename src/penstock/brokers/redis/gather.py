@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 
 from penstock.brokers.redis.packing import PackedJob
+from penstock.core.begun import answer_of
 from penstock.core.errors import broker_unavailable
 from penstock.ports import Receipt
 
@@ -67,19 +69,18 @@ class Gather:
         self._waiting.append(waiting)
         timer = loop.call_later(self._timeout_s, self._give_up, waiting)
         try:
-            return await asyncio.shield(waiting.future)
-        except asyncio.CancelledError:
-            if not waiting.begun:
-                self._waiting.remove(waiting)
-                raise
-            return await waiting.future
+            return await answer_of(waiting.future, partial(self._abandon, waiting))
         finally:
             timer.cancel()
 
+    def _abandon(self, waiting: _Waiting) -> bool:
+        if waiting in self._waiting:  # not if it was refused a moment ago
+            self._waiting.remove(waiting)
+        return not waiting.begun
+
     def _give_up(self, waiting: _Waiting) -> None:
         """What never left is refused; what is under way is bounded by its own call."""
-        if not waiting.begun:
-            self._waiting.remove(waiting)
+        if self._abandon(waiting):
             waiting.future.set_exception(broker_unavailable("the broker does not answer in time"))
 
     def _depart(self) -> None:

@@ -16,6 +16,7 @@ from penstock.brokers.redis.directory import call_primary
 from penstock.brokers.redis.line import Line, LineLostError, ask, closed_unless_good
 from penstock.brokers.redis.scripts import Script, script
 from penstock.brokers.redis.url import Target
+from penstock.core.begun import answer_of
 from penstock.core.errors import broker_unavailable
 
 PAUSE_S, PAUSE_CAP_S = 0.02, 0.5
@@ -161,7 +162,7 @@ class Link:
         sent_at = line.heard_at
         timer = asyncio.get_running_loop().call_at(give_up, answer.cancel)
         try:
-            return await _whatever_happens(answer)
+            return await answer_of(answer, answer.cancelled)
         except asyncio.CancelledError:
             if line.heard_at <= sent_at:  # not a word since: the way may be cut without either end knowing
                 self.hang_up()
@@ -262,19 +263,3 @@ def _wait_ms(give_up: float) -> int:
     """How long to wait for replicas: a little less than for the answer, so that it tells what is amiss."""
     left_s = give_up - asyncio.get_running_loop().time()
     return max(1, int(left_s * 900))  # 0 would be for ever
-
-
-def heed_cancel(task: asyncio.Task[Any] | None) -> None:
-    """A call that has begun answers even a cancelled caller, who must then not go on to wait."""
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-async def _whatever_happens(answer: asyncio.Future[Any]) -> Any:
-    """The answer to a command that is on its way, even for a caller that is cancelled meanwhile."""
-    try:
-        return await asyncio.shield(answer)
-    except asyncio.CancelledError:
-        if answer.cancelled():
-            raise
-        return await answer

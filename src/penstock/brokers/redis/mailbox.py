@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 
 import hiredis
 
-from penstock.brokers.redis.link import Link, heed_cancel
+from penstock.brokers.redis.link import Link
 from penstock.brokers.redis.records import id_bytes, id_texts, read_jobs
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
+from penstock.core.begun import heed_cancel
 from penstock.core.errors import PenstockError
 from penstock.core.job import Job
 
@@ -40,7 +41,7 @@ class Mailbox:
         give_up = asyncio.get_running_loop().time() + wait_s
         with self._expecting(job_id) as ended:
             (job,) = await self._watch([job_id])
-            heed_cancel(asyncio.current_task())
+            heed_cancel()
             if job is None or job.state.final:
                 return job
             self._read_on()
@@ -92,7 +93,7 @@ class Mailbox:
             except PenstockError:
                 self._asked_on = 0
                 await asyncio.sleep(AGAIN_S)
-            heed_cancel(asyncio.current_task())
+            heed_cancel()
 
     async def _ask_again(self) -> None:
         """On another connection the server may be another one, and what was in the box is lost."""

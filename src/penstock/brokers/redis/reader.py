@@ -1,12 +1,11 @@
 """Follows the event feed: what is there already by a script, what comes by waiting at the stream."""
 
-import asyncio
-
 import hiredis
 
 from penstock.brokers.redis import feed
-from penstock.brokers.redis.link import Link, heed_cancel
+from penstock.brokers.redis.link import Link
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
+from penstock.core.begun import heed_cancel
 from penstock.core.errors import broker_unavailable
 from penstock.ports import Event
 
@@ -55,7 +54,7 @@ class Reader:
             raise broker_unavailable(f"the broker refused: {answer}")
         if answer:
             return feed.read(answer[0][1], (*feed.entry_id(last), 0), 0, b"")[:limit]
-        heed_cancel(asyncio.current_task())
+        heed_cancel()
         return []
 
     def _ended(self, found: list[Event]) -> list[Event]:

@@ -26,6 +26,7 @@ from penstock.brokers.sqlite.ahead import ahead, clients
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
 from penstock.brokers.sqlite.writer import Step, Transaction, Writer, unavailable
+from penstock.core.begun import heed_cancel
 from penstock.core.clock import Clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.core.fairness import ClientTerms
@@ -128,7 +129,7 @@ class SqliteBroker:
             )
             if claims or loop.time() >= give_up:
                 return claims
-            _heed_cancel()
+            heed_cancel()
             await self._until_due(bell, heard, queues, give_up)
 
     async def _until_due(self, bell: Bell, heard: int, queues: Sequence[str], give_up: float) -> None:
@@ -323,10 +324,3 @@ class SqliteBroker:
         if self._reading is not None:
             self._reading.close()
             self._reading = None
-
-
-def _heed_cancel() -> None:
-    """The writer answers a begun step even to a cancelled caller, who must then not go on to wait."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

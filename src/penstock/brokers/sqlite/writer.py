@@ -13,9 +13,11 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from penstock.core.begun import answer_of
 from penstock.core.clock import Clock
 from penstock.core.errors import PenstockError, broker_unavailable
 
@@ -118,12 +120,7 @@ class Writer:
         self._queue.put(waiting)
         timer = waiting.loop.call_later(timeout_s, self._give_up, waiting)
         try:
-            return await asyncio.shield(waiting.future)
-        except asyncio.CancelledError:
-            if self._abandon(waiting):
-                raise
-            # It has begun, so it will happen: the caller must learn what it now holds.
-            return await waiting.future
+            return await answer_of(waiting.future, partial(self._abandon, waiting))
         finally:
             timer.cancel()
 
