@@ -10,7 +10,7 @@ from penstock.api.wire import answer, node_of, placed_view
 from penstock.core.clock import iso
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.record import Record
-from penstock.core.record_query import JobPage, RecordFilter
+from penstock.core.record_query import JobPage, RecordFilter, RecordView
 from penstock.service.archive import Archive, switched_off
 
 Filter = TypeVar("Filter", bound=RecordFilter)
@@ -23,9 +23,15 @@ def archive_of(office: Office) -> Archive:
     return office.archive
 
 
+_DEFAULTS = {
+    name: field.get_default() for name, field in RecordView.model_fields.items() if not field.is_required()
+}
+"""What there is to say of a job that history knows nothing about, such as who waits for it."""
+
+
 def record_view(record: Record, node: str) -> dict[str, Any]:
     """A recorded job as `RecordView` describes it, answered by ``node``."""
-    return {
+    return _DEFAULTS | {
         "id": record.id,
         "task": record.task,
         "state": record.state,
@@ -36,17 +42,11 @@ def record_view(record: Record, node: str) -> dict[str, Any]:
         "result": raw(record.result),
         "result_bytes": record.result_bytes,
         "error": error_of(record),
-        "progress": None,
-        "parts": None,
         "attempt": record.attempt,
         "max_attempts": record.max_attempts,
         "losses": record.losses,
         "crashes": record.crashes,
-        "cancel_requested": False,
         "cached": record.cached,
-        "joined": False,
-        "waiters": 1,
-        "cache_key": None,
         "created_at": iso(record.created_at),
         "due_at": iso(record.due_at),
         "started_at": record.started_at and iso(record.started_at),
@@ -57,12 +57,7 @@ def record_view(record: Record, node: str) -> dict[str, Any]:
         "client": record.client,
         "request_id": record.request_id,
         "parent_id": record.parent_id,
-        "after": [],
-        "waits": False,
         "part": record.part,
-        "position": None,
-        "eta_s": None,
-        "source": "history",
     }
 
 
