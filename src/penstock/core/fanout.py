@@ -104,11 +104,6 @@ class Fanout:
         """A part's parameters as JSON."""
         return self._write_part(part)
 
-    @property
-    def parts_report(self) -> bool:
-        """Whether the function for a part takes a `Progress`."""
-        return self._parts.progress is not None
-
     def compute(self, whole: Callable[..., Any], part: BaseModel, progress: Progress | None) -> Any:
         """One part's result; ``whole`` is the task's own function, which may be the one for parts too."""
         return self._parts.call(self._part or whole, part, progress)

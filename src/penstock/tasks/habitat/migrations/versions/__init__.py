@@ -1,1 +1,1 @@
-"""One file per revision."""
+"""One file per migration, in the order of their numbers."""
