@@ -1,8 +1,12 @@
-"""Options of the commands that start something."""
+"""Options of the commands that start something, and the settings that they make."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from penstock.cli.run import settings
+from penstock.settings import Settings
+from penstock.telemetry import logs
 
 Modules = Annotated[
     list[str] | None,
@@ -17,3 +21,13 @@ Slots = Annotated[int | None, typer.Option(help="Attempts at a time. [PENSTOCK_S
 Queues = Annotated[str | None, typer.Option(help="Queues to take jobs from, with commas. [PENSTOCK_QUEUES]")]
 BrokerUrl = Annotated[str | None, typer.Option("--broker", help="Where jobs are kept. [PENSTOCK_BROKER_URL]")]
 ParentFd = Annotated[int | None, typer.Option("--parent-fd", hidden=True)]
+
+
+def begin(modules: list[str] | None, broker: str | None, **given: Any) -> Settings:
+    """The settings with a command's options on top; from now on logs are as they say.
+
+    Raises INVALID_REQUEST as `settings` does.
+    """
+    chosen = settings(tasks=tuple(modules) if modules else None, broker_url=broker, **given)
+    logs.configure(chosen.log_format, chosen.log_level)
+    return chosen

@@ -14,12 +14,11 @@ from penstock.app.api import make_api
 from penstock.cli.announce import announced
 from penstock.cli.exposure import refuse_public
 from penstock.cli.memory import settle_memory
-from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port
-from penstock.cli.run import ExitCode, fail, plain_errors, settings
+from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port, begin
+from penstock.cli.run import ExitCode, fail, plain_errors
 from penstock.cli.server import Server
 from penstock.core.catalog import load
 from penstock.settings import Settings
-from penstock.telemetry import logs
 
 BACKLOG = 2048
 
@@ -39,10 +38,8 @@ def command() -> typer.Typer:
         parent_fd: ParentFd = None,
     ) -> None:
         """Serve the HTTP API until Ctrl-C or SIGTERM."""
-        tasks = tuple(modules) if modules else None
         with plain_errors():
-            chosen = settings(host=host, port=port, insecure=insecure, broker_url=broker, tasks=tasks)
-            logs.configure(chosen.log_format, chosen.log_level)
+            chosen = begin(modules, broker, host=host, port=port, insecure=insecure)
             refuse_public(chosen)
             with _listening(chosen) as listener:
                 uvloop.run(_serve(chosen, listener, parent_fd))

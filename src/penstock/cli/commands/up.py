@@ -6,9 +6,8 @@ import typer
 
 from penstock.cli.exposure import refuse_public
 from penstock.cli.launcher import Launcher
-from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port, Queues, Slots
-from penstock.cli.run import plain_errors, settings
-from penstock.telemetry import logs
+from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port, Queues, Slots, begin
+from penstock.cli.run import plain_errors
 
 
 def command() -> typer.Typer:
@@ -28,18 +27,10 @@ def command() -> typer.Typer:
         parent_fd: ParentFd = None,
     ) -> None:
         """Start a node: the API and a worker, until Ctrl-C or SIGTERM."""
-        tasks = tuple(modules) if modules else None
         with plain_errors():
-            chosen = settings(
-                host=host,
-                port=port,
-                slots=slots,
-                queues=queues,
-                insecure=insecure,
-                broker_url=broker,
-                tasks=tasks,
+            chosen = begin(
+                modules, broker, host=host, port=port, slots=slots, queues=queues, insecure=insecure
             )
-            logs.configure(chosen.log_format, chosen.log_level)
             refuse_public(chosen)
         raise typer.Exit(asyncio.run(Launcher(chosen, parent_fd).run()))
 

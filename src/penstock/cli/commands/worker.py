@@ -5,9 +5,8 @@ import uvloop
 
 from penstock.app.worker import run_worker
 from penstock.cli.memory import settle_memory
-from penstock.cli.options import BrokerUrl, Modules, ParentFd, Queues, Slots
-from penstock.cli.run import plain_errors, settings
-from penstock.telemetry import logs
+from penstock.cli.options import BrokerUrl, Modules, ParentFd, Queues, Slots, begin
+from penstock.cli.run import plain_errors
 
 
 def command() -> typer.Typer:
@@ -24,10 +23,8 @@ def command() -> typer.Typer:
         parent_fd: ParentFd = None,
     ) -> None:
         """Run jobs until Ctrl-C or SIGTERM, then let the running ones finish (a second Ctrl-C does not)."""
-        tasks = tuple(modules) if modules else None
         with plain_errors():
-            chosen = settings(slots=slots, queues=queues, broker_url=broker, tasks=tasks)
-            logs.configure(chosen.log_format, chosen.log_level)
+            chosen = begin(modules, broker, slots=slots, queues=queues)
             settle_memory()
             uvloop.run(run_worker(chosen, parent_fd))
 
