@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from support.nginx import Nginx
-from support.node import free_port
+from support.ports import unused_port
 from support.wait import until
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ class Upstream:
     def __init__(self, status):
         self.status = status
         self.requests = []
-        self.port = free_port()
+        self.port = unused_port()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
@@ -79,7 +79,7 @@ def test_a_post_that_a_node_has_read_is_not_sent_to_another(tmp_path):
 
 
 def test_a_request_that_reached_no_node_is_given_to_the_other(tmp_path):
-    with upstreams(200) as (node,), Nginx(tmp_path, [free_port(), node.port]) as door:
+    with upstreams(200) as (node,), Nginx(tmp_path, [unused_port(), node.port]) as door:
         assert {door.ask("POST", "/jobs", json={}).status_code for _ in range(10)} == {200}
         assert node.count("POST") == 10
 
@@ -107,7 +107,7 @@ def test_a_request_id_is_kept_or_made_passed_on_and_logged(tmp_path):
 
 
 def test_its_own_errors_have_the_shape_of_the_apis(tmp_path):
-    with Nginx(tmp_path, [free_port()]) as door:
+    with Nginx(tmp_path, [unused_port()]) as door:
         answer = door.ask("GET", "/jobs", headers={"X-Request-ID": "mine"})
         assert answer.status_code == 502
         assert answer.headers["content-type"] == "application/json"

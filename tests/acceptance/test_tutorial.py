@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from support.node import free_port
+from support.ports import unused_port
 from support.programs import program
 from support.wait import until
 
@@ -32,7 +32,7 @@ class Reader:
 
     def __init__(self, folder):
         self._folder = folder
-        self._port = free_port()
+        self._port = unused_port()
         self._node = None
         self._job = ""
         self.said = {}

@@ -16,7 +16,7 @@ from penstock.brokers.redis.scripts import script
 from penstock.core.job import State
 from penstock.ports import Admission
 from support.proxy import Proxy
-from support.redis_server import HOST
+from support.ports import HOST
 
 Lose = Callable[[Proxy, bytes], None]
 

@@ -17,7 +17,8 @@ from penstock.core.submission import Submission
 from penstock.ports import BrokerOptions
 from penstock.service.desk import Desk
 from support.node import HAZARDOUS, Node
-from support.redis_server import HOST, RedisServer
+from support.ports import HOST
+from support.redis_server import RedisServer
 from support.wait import PATIENCE_S
 
 pytestmark = pytest.mark.slow

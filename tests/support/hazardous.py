@@ -28,21 +28,29 @@ def _begin(mark: str) -> None:
         fresh.rename(mark)
 
 
+def _hold(release: str) -> None:
+    while release and not Path(release).exists():
+        time.sleep(0.01)
+
+
 @task(retries=0)
 def noop(n: int = 0) -> int:
     return n
 
 
 @task(retries=3, backoff="10ms")
-def nap(seconds: float = 0.1, mark: str = "") -> float:
+def nap(seconds: float = 0.1, mark: str = "", release: str = "") -> float:
+    """Sleeps for so long and, if ``release`` names a file, until that is there."""
     _begin(mark)
     time.sleep(seconds)
+    _hold(release)
     return seconds
 
 
 @task(retries=3, backoff="10ms")
-def pid(seconds: float = 0.0) -> int:
+def pid(seconds: float = 0.0, release: str = "") -> int:
     time.sleep(seconds)
+    _hold(release)
     return os.getpid()
 
 
@@ -90,7 +98,7 @@ def hoard() -> int:
         time.sleep(0.005)
 
 
-@task(retries=0, timeout="300ms", grace="300ms")
+@task(retries=0, timeout="300ms", grace="10s")
 def soft_loop() -> int:
     while True:
         time.sleep(0.01)
@@ -200,16 +208,14 @@ def talks(lines: int = 3) -> int:
 def says_and_waits(text: str, release: str) -> None:
     """Prints, then runs until the file ``release`` is there."""
     print(text)  # noqa: T201
-    while not Path(release).exists():
-        time.sleep(0.01)
+    _hold(release)
 
 
 @task(retries=0)
 def waits(release: str, mark: str) -> int:
     """Runs until the file ``release`` is there; ``mark`` with ``.over`` says that it was seen."""
     _begin(mark)
-    while not Path(release).exists():
-        time.sleep(0.01)
+    _hold(release)
     _begin(f"{mark}.{os.getpid()}.over")
     return os.getpid()
 
@@ -286,8 +292,9 @@ def blas_of_two() -> list[dict[str, Any]]:
 
 
 @task(retries=5, backoff="10ms")
-def append_line(path: str, text: str, seconds: float = 0.0) -> int:
+def append_line(path: str, text: str, seconds: float = 0.0, release: str = "") -> int:
     time.sleep(seconds)
+    _hold(release)
     with Path(path).open("a", encoding="utf-8") as file:
         file.write(text + "\n")
     return os.getpid()

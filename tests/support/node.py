@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import httpx
 import psutil
 
 from penstock import Client
+from support.ports import unused_port
 from support.wait import PATIENCE_S, until
 
 Role = Literal["up", "api", "worker"]
@@ -42,7 +42,7 @@ class Node:
     def __init__(self, folder: Path, role: Role = "up", *, arguments: tuple[str, ...] = (), **settings: Any):
         self.role = role
         self.folder = folder
-        self.port = int(settings.pop("port", 0)) or free_port()
+        self.port = int(settings.pop("port", 0)) or unused_port()
         self.name = settings.pop("node", f"{role}{self.port}")
         self.url = f"http://127.0.0.1:{self.port}"
         self.broker_url = settings.pop("broker_url", f"sqlite:///{folder / 'penstock.db'}")
@@ -195,13 +195,6 @@ class Node:
 
     def _log_since_launch(self) -> str:
         return self._log_path.read_bytes()[self._offset :].decode(errors="replace")
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def alive(pid: int) -> bool:

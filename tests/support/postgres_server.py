@@ -16,7 +16,7 @@ import psutil
 import psycopg
 
 from support.programs import missing, postgres_program
-from support.redis_server import HOST, unused_port
+from support.ports import HOST, unused_port
 from support.wait import PATIENCE_S, until
 
 USER = "app"
