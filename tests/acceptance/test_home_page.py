@@ -11,7 +11,7 @@ expect = playwright.expect
 
 pytestmark = pytest.mark.slow
 
-WITHIN_MS = 20_000
+WITHIN_MS = 60_000
 PLAIN = [
     "--no-sandbox",
     "--disable-background-networking",

@@ -46,7 +46,7 @@ def resume(node):
 
 
 def open_page():
-    page = AppTest.from_file(str(SCRIPT), default_timeout=30).run()
+    page = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
     assert not page.exception
     return page
 
@@ -120,16 +120,16 @@ def test_in_a_real_browser(paused):
             until(lambda: answers(port), what="the page is served")
             page.goto(f"http://127.0.0.1:{port}")
             page.get_by_role("button", name=BUTTON).click()
-            expect(page.get_by_text("waiting for a worker")).to_be_visible(timeout=15_000)
+            expect(page.get_by_text("waiting for a worker")).to_be_visible(timeout=60_000)
             resume(paused)
-            expect(page.get_by_text(FOUND)).to_be_visible(timeout=15_000)
+            expect(page.get_by_text(FOUND)).to_be_visible(timeout=60_000)
             with page.expect_download() as saved:
                 page.get_by_role("button", name="Table as CSV").click()
             assert saved.value.path().read_text().startswith("Demand,Bank,Supply")
             browser.close()
     finally:
         serving.terminate()
-        assert serving.wait(30) is not None
+        assert serving.wait(60) is not None
 
 
 def answers(port):

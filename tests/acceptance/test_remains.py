@@ -40,7 +40,7 @@ def test_a_slot_that_is_deep_in_c_code_does_not_outlive_its_supervisor(make_node
     pids = [*node.pids("slot"), *node.pids("zygote"), int(left.read_text())]
     assert len(pids) == 4
     node.signal("worker", signal.SIGKILL)
-    until(lambda: not any(map(alive, pids)), within=5, what="all are gone")
+    until(lambda: not any(map(alive, pids)), what="all are gone")
 
 
 def test_a_slot_in_c_code_does_not_outlive_supervisor_and_zygote_together(make_node, tmp_path):
@@ -53,7 +53,7 @@ def test_a_slot_in_c_code_does_not_outlive_supervisor_and_zygote_together(make_n
     os.kill(zygote, signal.SIGSTOP)  # so that it cannot see the supervisor's end before its own
     os.kill(worker, signal.SIGKILL)
     os.kill(zygote, signal.SIGKILL)
-    until(lambda: not alive(slot), within=5, what="the slot is gone")
+    until(lambda: not alive(slot), what="the slot is gone")
 
 
 def test_doctor_names_a_process_that_outlived_its_worker_until_it_is_gone(make_node, tmp_path):
