@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def redis(tmp_path):
-    # With "always" an answer means that it is in the file; with "everysec" a server that waits for a slow disk
+    # With "always" an answer means that it is in the file; with "everysec" a server whose disk is slow
     # answers up to two seconds ahead of it, and what it answered then is lost when it is killed.
     lines = {"maxmemory": "256mb", "maxmemory_policy": "noeviction", "appendfsync": "always"}
     with RedisServer(tmp_path, **lines) as server:

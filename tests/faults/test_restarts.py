@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 OUTAGES = 10
 SUBMITTERS = 3
 API_TIMEOUT_S = 1.0
-MARGIN_S = 5.0
+MARGIN_S = 20.0
 BRISK = BrokerOptions(timeout_s=1.0)
 
 

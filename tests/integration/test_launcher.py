@@ -109,7 +109,7 @@ def test_interrupt_ends_everything_with_exit_code_0(make_node, tmp_path):
 
 def test_second_interrupt_cuts_the_drain_short(make_node):
     node = make_node().start()
-    job = node.client.submit("nap", {"seconds": 60.0})
+    job = node.client.submit("nap", {"seconds": 600})
     until(lambda: node.client.get(job.id).state == "running")
     pids = everybody(node)
     node.process.send_signal(signal.SIGINT)

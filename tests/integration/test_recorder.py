@@ -350,7 +350,7 @@ async def test_a_frozen_database_keeps_nobody_from_leaving(make_desk, tmp_path, 
                 for _ in range(READERS):
                     with pytest.raises(PenstockError, match="did not answer in"):
                         await archive.get("some job")
-                async with asyncio.timeout(8):
+                async with asyncio.timeout(30):
                     task = next(each for each in asyncio.all_tasks() if "Recorder.run" in repr(each))
                     task.cancel()
                     await asyncio.wait({task})

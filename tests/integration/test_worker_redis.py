@@ -25,7 +25,8 @@ pytestmark = pytest.mark.slow
 
 IDLE_S = 10.0
 MOST_PER_S = 2.0
-PROMPT_S = 5.0
+PROMPT_S = 15.0
+"""A claim waits for thirty seconds by itself."""
 
 
 class Monitor:

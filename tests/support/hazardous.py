@@ -144,7 +144,7 @@ def grow(mebibytes: int) -> int:
 
 
 @task(retries=1, backoff="10ms", timeout="5m")
-def sudden(then: str = "", seconds: float = 60.0) -> int:
+def sudden(then: str = "", seconds: float = 600.0) -> int:
     """Tiny, so that it is known as tiny, but for what is to happen ``then``."""
     match then:
         case "segfault":
@@ -170,7 +170,7 @@ def _down(levels: int, mark: str) -> None:
         _further(levels - 1, mark)
     else:
         _begin(mark)
-        time.sleep(60)
+        time.sleep(600)
 
 
 def _further(levels: int, mark: str) -> None:
@@ -184,7 +184,7 @@ def deep(levels: int = 300, mark: str = "") -> None:
 
 
 @task(retries=0)
-def crunch(seconds: float = 60.0, mark: str = "") -> float:
+def crunch(seconds: float = 600.0, mark: str = "") -> float:
     """Long numpy calls that never look at a flag."""
     _begin(mark)
     matrix = np.random.default_rng(0).random((1500, 1500))
@@ -255,7 +255,7 @@ def chatters(seconds: float, others: int, progress: Progress) -> int:
 
 
 @task(retries=0)
-def spawns(seconds: float = 60.0, stay: float = 0.0, mark: str = "") -> int:
+def spawns(seconds: float = 600.0, stay: float = 0.0, mark: str = "") -> int:
     """Leaves a process of its own behind; ``mark`` is given that one's id."""
     left = subprocess.Popen(["sleep", str(seconds)])
     if mark:
@@ -266,7 +266,7 @@ def spawns(seconds: float = 60.0, stay: float = 0.0, mark: str = "") -> int:
 
 
 @task(retries=0)
-def forks(escape: bool, seconds: float = 60.0) -> int:
+def forks(escape: bool, seconds: float = 600.0) -> int:
     """Leaves a copy of its own process behind, which holds everything open that this one had open.
 
     One that escapes is in no group that a worker knows of.
