@@ -1,6 +1,5 @@
 """The older ways in: each makes the very job that the canonical API makes, and tells it in its own words."""
 
-
 import msgspec
 import pytest
 
