@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import pytest
@@ -27,7 +27,8 @@ from support.wait import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-HURRIED = Path(__file__).parents[1] / "support" / "hurried"
+PATIENCE = "penstock.worker.supervisor.SETTLE_S"
+"""How long a stopping worker waits for a broker that is away."""
 
 
 class Store(Protocol):
@@ -84,10 +85,10 @@ class Scene:
         self.desk = Desk(self.broker, load([str(HAZARDOUS)]), "desk")
         self.nodes: list[Node] = []
 
-    def worker(self, name: str, spool: str = "spool") -> Node:
+    def worker(self, name: str, spool: str = "spool", **more: Any) -> Node:
         """One that has not been started."""
         usual = {"slots": 1, "lease": "1s", "broker_timeout": "1s", "spool": self.folder / spool}
-        self.nodes.append(Node(self.folder, "worker", node=name, broker_url=self.store.url, **usual))
+        self.nodes.append(Node(self.folder, "worker", node=name, broker_url=self.store.url, **usual, **more))
         return self.nodes[-1]
 
     async def begun(self) -> str:
@@ -196,10 +197,7 @@ async def test_an_outcome_that_comes_after_the_job_was_taken_over_is_refused(sce
 
 
 async def test_a_worker_that_is_stopped_while_the_broker_is_away_leaves_its_outcomes(scene):
-    first = scene.worker("one")
-    path = os.environ.get("PYTHONPATH", "")
-    first.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HURRIED), path]))
-    first.start()
+    first = scene.worker("one", tuned={PATIENCE: 1.0}).start()
     job_id = await scene.begun()
     with scene.away():
         await eventually(lambda: scene.spooled, what="the outcome is on disk")

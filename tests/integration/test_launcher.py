@@ -223,9 +223,8 @@ def test_who_waits_is_answered_at_the_end_and_does_not_hold_it_up(make_node):
         until(lambda: calls(node, "get") >= 1, what="the stream has looked at its job")
         until(lambda: connections(node) >= 2, what="both are connected")
         node.client.get(job.id)  # what came before this has begun when it is answered
-        began = time.monotonic()
         assert node.stop() == 0
-        assert time.monotonic() - began < 4, "not even the time that is left for open connections"
         assert heard.result(30) == ["event: snapshot"]
         assert waited.result(30) == "queued"
+    assert "timeout graceful shutdown exceeded" not in node.log, "nobody had to be cut off"
     assert "Traceback" not in node.log

@@ -25,6 +25,7 @@ Role = Literal["up", "api", "worker"]
 Part = Literal["api", "worker", "zygote", "slot"]
 
 HAZARDOUS = Path(__file__).with_name("hazardous.py")
+TUNED = Path(__file__).with_name("tuned")
 LISTENING = "connected, waiting for jobs"
 
 live: list["Node"] = []
@@ -36,7 +37,7 @@ class Node:
 
     Nodes of one ``folder`` share its broker. ``settings`` become ``PENSTOCK_…`` variables:
     ``Node(tmp_path, "worker", slots=1, lease="2s")``, and None leaves one out. ``arguments`` are put behind
-    the command.
+    the command. ``tuned`` are constants of modules, as ``{"penstock.worker.supervisor.SETTLE_S": 1.0}``.
     """
 
     def __init__(self, folder: Path, role: Role = "up", *, arguments: tuple[str, ...] = (), **settings: Any):
@@ -47,6 +48,7 @@ class Node:
         self.url = f"http://127.0.0.1:{self.port}"
         self.broker_url = settings.pop("broker_url", f"sqlite:///{folder / 'penstock.db'}")
         self._log_path = folder / f"{self.name}.log"
+        tuned = settings.pop("tuned", {})
         self._command = [sys.executable, "-m", "penstock", role, *arguments]
         chosen = {
             "broker_url": self.broker_url,
@@ -61,6 +63,9 @@ class Node:
         self.environment = inherited | {
             f"PENSTOCK_{k.upper()}": str(v) for k, v in chosen.items() if v is not None
         }
+        if tuned:
+            path = filter(None, [str(TUNED), os.environ.get("PYTHONPATH")])
+            self.environment |= {"PYTHONPATH": os.pathsep.join(path), "TUNED": json.dumps(tuned)}
         self._process: subprocess.Popen[bytes] | None = None
         self._seen: set[psutil.Process] = set()
         self._client: Client | None = None
