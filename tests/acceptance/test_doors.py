@@ -14,7 +14,7 @@ from support.node import HAZARDOUS
 from support.redis_server import RedisServer
 from support.wait import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 PAYLOAD = "payload-of-9f2c-nobody-else"
 

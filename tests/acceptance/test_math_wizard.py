@@ -10,7 +10,7 @@ from support.nginx import Nginx
 from support.redis_server import RedisServer
 from support.wait import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 NAMES = ["alpha", "beta", "gamma"]
 

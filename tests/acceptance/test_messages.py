@@ -16,7 +16,7 @@ from support.node import Node
 from support.redis_server import RedisServer
 from support.wait import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 MIB = 2**20
 CONNECTIONS = 20

@@ -16,7 +16,7 @@ from support.ports import unused_port
 from support.redis_server import RedisServer
 from support.wait import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z\t(.*)")
 EXPERIMENTS = ("kill-inflight", "scale-workers", "slam-api", "restart-persistence", "clean")

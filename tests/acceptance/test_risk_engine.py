@@ -16,7 +16,7 @@ from penstock.tasks.credit.portfolio import Portfolio
 from support.redis_server import RedisServer
 from support.wait import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 LARGE = {"load": 120_000_000, "seed": 7}
 

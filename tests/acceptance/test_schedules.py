@@ -36,7 +36,6 @@ def moment(text):
     return datetime.fromisoformat(text)
 
 
-@pytest.mark.timeout(240)
 def test_every_tick_makes_one_job_whoever_dies(make_node, broker):
     api = make_node("api", wait=False, **broker)
     crew = [make_node("worker", wait=False, slots=1, **broker) for _ in range(3)]

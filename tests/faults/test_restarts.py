@@ -23,7 +23,7 @@ from support.node import HAZARDOUS, Node
 from support.redis_server import RedisServer
 from support.wait import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 OUTAGES = 10
 SUBMITTERS = 3

@@ -25,7 +25,7 @@ from support.node import HAZARDOUS, Node
 from support.redis_server import RedisServer
 from support.wait import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 PATIENCE = "penstock.worker.supervisor.SETTLE_S"
 """How long a stopping worker waits for a broker that is away."""

@@ -13,7 +13,7 @@ from penstock.service import ticker
 from penstock.service.ticker import Ticker
 from support.wait import eventually
 
-NIGHTLY = {"name": "nightly", "cron": "0 2 * * *", "task": "nap", "params": {"seconds": 1, "mark": "m"}}
+NIGHTLY = {"name": "nightly", "cron": "0 2 * * *", "task": "nap", "params": {"seconds": 1, "mark": "m", "release": ""}}
 
 
 async def made(house, **changes):
@@ -34,7 +34,7 @@ def at(text):
 async def test_a_schedule_shows_what_it_will_do(house):
     shown = await made(house, timezone="Europe/Berlin", priority="high", queue="batch", missed="all")
     assert set(shown) == set(ScheduleView.model_fields)
-    assert (shown["task"], shown["params"]) == ("nap", {"seconds": 1, "mark": "m"})
+    assert (shown["task"], shown["params"]) == ("nap", NIGHTLY["params"])
     assert (shown["priority"], shown["queue"], shown["missed"]) == ("high", "batch", "all")
     assert (shown["created_by"], shown["last_tick"], shown["last_job"]) == ("house", None, None)
     assert len(shown["next"]) == 5
