@@ -13,7 +13,8 @@ from penstock.service import ticker
 from penstock.service.ticker import Ticker
 from support.wait import eventually
 
-NIGHTLY = {"name": "nightly", "cron": "0 2 * * *", "task": "nap", "params": {"seconds": 1, "mark": "m", "release": ""}}
+PARAMS = {"seconds": 1, "mark": "m", "release": ""}
+NIGHTLY = {"name": "nightly", "cron": "0 2 * * *", "task": "nap", "params": PARAMS}
 
 
 async def made(house, **changes):
