@@ -5,8 +5,15 @@ import os
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("support", "kit")
+
+# How long an example takes says how busy the machine is; all else is as Hypothesis has it, here or in CI.
+settings.register_profile(
+    "unhurried", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 LONG = ("faults", "acceptance")
 """The folders whose tests take seconds to a minute each."""

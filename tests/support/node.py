@@ -156,12 +156,12 @@ class Node:
         os.kill(pid, number)
         return pid
 
-    def stop(self, within: float = 45.0) -> int:
+    def stop(self, within: float = 90.0) -> int:
         """SIGTERM, and the exit code."""
         self.process.terminate()
         return self.wait(within)
 
-    def wait(self, within: float = 45.0) -> int:
+    def wait(self, within: float = 90.0) -> int:
         """The exit code of a node that ends by itself."""
         status = self.process.wait(within)
         if self in live:
