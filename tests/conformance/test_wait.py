@@ -45,7 +45,7 @@ async def fall_asleep(waiting: asyncio.Future[object], within_s: float = 0.05) -
 
 
 async def median_delay(
-    wait: Callable[[], Awaitable[object]], happen: Callable[[], Awaitable[float]], rounds: int = 7
+    wait: Callable[[], Awaitable[object]], happen: Callable[[], Awaitable[float]], rounds: int = 5
 ) -> float:
     """Seconds from the moment that ``happen`` returns until ``wait`` ends, the median of some rounds."""
     delays = []
