@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from support.node import Node
-from support.wait import until
+from support.wait import eventually, until
 
 pytestmark = pytest.mark.slow
 
@@ -27,24 +27,38 @@ class Clerk:
     def runs(self) -> Counter[int]:
         return Counter(map(int, self.ledger.read_text().split())) if self.ledger.exists() else Counter()
 
-    def question(self, n: int, seconds: float = 0.0) -> dict[str, object]:
-        return {"task": "tally", "params": {"n": n, "ledger": str(self.ledger), "seconds": seconds}}
+    def question(self, n: int, seconds: float = 0.0, release: str = "") -> dict[str, object]:
+        params = {"n": n, "ledger": str(self.ledger), "seconds": seconds, "release": release}
+        return {"task": "tally", "params": params}
 
     def ask(self, n: int, seconds: float = 0.0, wait: float = 0.0, **fields: object) -> httpx.Response:
         body = self.question(n, seconds) | fields
         return httpx.post(f"{self.node.url}/jobs?wait={wait}", json=body, timeout=PATIENCE_S)
 
-    async def ask_all(self, numbers: list[int], seconds: float) -> list[httpx.Response]:
+    async def ask_all(self, numbers: list[int], seconds: float, release: str = "") -> list[httpx.Response]:
         """Ask all of these over so many connections at once, each waiting for its answer."""
         waiting = iter(numbers)
 
         async def connection() -> list[httpx.Response]:
             url = f"{self.node.url}/jobs?wait=60"
             async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
-                return [await http.post(url, json=self.question(n, seconds)) for n in waiting]
+                return [await http.post(url, json=self.question(n, seconds, release)) for n in waiting]
 
         answers = await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
         return [answer for one in answers for answer in one]
+
+    async def ask_all_before_it_ends(self, numbers: list[int], seconds: float) -> list[httpx.Response]:
+        """The same, and the function does not return before every connection waits for it."""
+        release = self.node.folder / "release"
+        asking = asyncio.create_task(self.ask_all(numbers, seconds, str(release)))
+        await eventually(lambda: asyncio.to_thread(self.joined), what="every connection waits")
+        release.touch()
+        return await asking
+
+    def joined(self) -> bool:
+        return bool(
+            httpx.get(f"{self.node.url}/stats", timeout=30).json()["cache"]["joined"] >= CONNECTIONS - 1
+        )
 
 
 @pytest.fixture
@@ -53,14 +67,14 @@ def clerk(make_node) -> Clerk:
 
 
 def test_equal_questions_over_many_connections_run_once(clerk):
-    answers = asyncio.run(clerk.ask_all([7] * REQUESTS, seconds=1.0))
+    answers = asyncio.run(clerk.ask_all_before_it_ends([7] * REQUESTS, seconds=0.2))
     assert Counter((each.status_code, each.json()["result"]) for each in answers) == {(200, 49): REQUESTS}
     assert clerk.runs() == {7: 1}
     told = Counter(
         "joined" if a.json()["joined"] else "cached" if a.json()["cached"] else "ran" for a in answers
     )
     assert told["ran"] == 1
-    assert told["joined"] >= CONNECTIONS // 2, told
+    assert told["joined"] >= CONNECTIONS - 1, told
 
     ten = [n % 10 + 100 for n in range(REQUESTS)]
     answers = asyncio.run(clerk.ask_all(ten, seconds=0.01))
@@ -69,7 +83,7 @@ def test_equal_questions_over_many_connections_run_once(clerk):
     stats = httpx.get(f"{clerk.node.url}/stats").json()["cache"]
     assert (stats["entries"], stats["misses"]) == (11, 11)
     assert stats["hits"] + stats["joined"] == 2 * REQUESTS - 11
-    assert stats["cpu_seconds_saved"] >= 0.9 * told["cached"]
+    assert stats["cpu_seconds_saved"] >= 0.2 * told["cached"]
 
 
 def test_a_restart_of_everything_keeps_answers_limits_and_waiters(clerk):

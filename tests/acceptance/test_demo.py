@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.wait import until
+
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 PNG = b"\x89PNG\r\n\x1a\n"
 ENDS_S = 90
@@ -43,7 +45,7 @@ def test_a_small_demo_prints_a_table_and_draws_a_picture(folder):
     assert (folder / "credit_loss.png").read_bytes().startswith(PNG)
     assert str(folder / "credit_loss.png") in printed
     assert "connected, waiting for jobs" in (folder / "node.log").read_text()
-    assert not processes_in(folder)
+    until(lambda: not processes_in(folder), what="nobody is left")
 
 
 def test_an_interrupted_demo_stops_its_node_and_leaves_no_job(folder):
@@ -54,7 +56,7 @@ def test_an_interrupted_demo_stops_its_node_and_leaves_no_job(folder):
     printed, _ = demo.communicate(timeout=ENDS_S)
     assert demo.returncode == 130, seen + printed
     assert "Traceback" not in printed
-    assert not processes_in(folder)
+    until(lambda: not processes_in(folder), what="nobody is left")
     following = start(folder, "--loans", "10000", "--repeats", "2")
     printed, _ = following.communicate(timeout=ENDS_S)
     assert following.returncode == 0, printed
@@ -67,4 +69,4 @@ def test_a_node_that_cannot_start_is_told_with_its_log(folder):
     assert demo.returncode == 1
     assert "the node ended by itself" in printed
     assert "PENSTOCK_SLOTS" in printed
-    assert not processes_in(folder)
+    until(lambda: not processes_in(folder), what="nobody is left")

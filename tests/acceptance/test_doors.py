@@ -14,7 +14,7 @@ from support.node import HAZARDOUS
 from support.redis_server import RedisServer
 from support.wait import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 PAYLOAD = "payload-of-9f2c-nobody-else"
 
@@ -44,8 +44,14 @@ def test_two_nodes_together_let_no_more_through_than_one(make_node, redis):
         "rate_limit": "1/m",
         "rate_burst": 20,
         "trusted_proxies": "127.0.0.1",
+        "wait": False,
     }
-    nodes = [make_node("api", **limits) for _ in range(2)]
+    # On a busy machine these two must not take their Redis for dead and count alone, as the third will.
+    patient = {"penstock.brokers.redis.metering.PATIENCE_S": 30.0}
+    nodes = [make_node("api", tuned=patient, **limits) for _ in range(2)]
+    third = make_node("api", **limits)
+    for node in (*nodes, third):
+        node.wait_ready()
 
     def ask(n):
         return httpx.get(f"{nodes[n % 2].url}/jobs", timeout=30)
@@ -56,12 +62,15 @@ def test_two_nodes_together_let_no_more_through_than_one(make_node, redis):
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert 0 < int(refused.headers["retry-after"]) <= 1_200
     with redis.gone():
-        status = until(lambda: _quickly(nodes[0]), what="a node that counts alone answers")
+        status = until(lambda: _quickly(third), what="a node that counts alone answers")
         assert status == 200
 
 
 def _quickly(node):
-    answer = httpx.get(f"{node.url}/whoami", headers={"X-Forwarded-For": "198.51.100.1"}, timeout=5)
+    try:
+        answer = httpx.get(f"{node.url}/whoami", headers={"X-Forwarded-For": "198.51.100.1"}, timeout=5)
+    except httpx.TimeoutException:
+        return None
     return answer.status_code if answer.elapsed.total_seconds() < 2 else None
 
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from support.node import Node
+from support.wait import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENDS_S = 60
@@ -95,4 +96,8 @@ def test_an_executor_in_the_place_of_a_process_pool(tmp_path):
     prices = dict(re.findall(r"^strike (\d+): ([\d.]+)$", printed, re.MULTILINE))
     assert float(prices["95"]) > float(prices["100"]) > float(prices["105"])
     assert list(tmp_path.iterdir()) == [], "its node leaves nothing behind"
-    assert not [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(tmp_path)]
+    until(lambda: not processes_in(tmp_path), what="nobody is left")
+
+
+def processes_in(folder):
+    return [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(folder)]

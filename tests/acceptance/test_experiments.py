@@ -43,11 +43,11 @@ def ledger(desk, *words, expect=0, **variables):
 
 @EACH
 def test_kill_inflight_loses_and_doubles_nothing(desk, broker):
-    found = ledger(desk, "kill-inflight", "-n", 60, "--broker", broker, *QUICK)
-    assert (found["attempted"], found["accepted"], found["succeeded"]) == (60, 60, 60)
+    found = ledger(desk, "kill-inflight", "-n", 80, "--broker", broker, *QUICK, "--delay-ms", 150)
+    assert (found["attempted"], found["accepted"], found["succeeded"]) == (80, 80, 80)
     assert (found["lost"], found["duplicated"], found["failed"], found["foreign_lines"]) == (0, 0, 0, 0)
     assert found["re_executed"] >= 1
-    assert found["shares"] == {"worker-1": 60}
+    assert found["shares"] == {"worker-1": 80}
     (recovery,) = found["recoveries"]
     assert recovery["interrupted_s"] is not None
     assert found["worst_recovery_s"] >= recovery["interrupted_s"]
@@ -81,12 +81,12 @@ def test_a_broken_promise_is_told_by_the_exit_code(desk, task, figure, told):
 
 
 def test_kill_inflight_needs_a_task_that_bears_repeating(desk):
-    kept = ledger(desk, "kill-inflight", "-n", 30, *own_task("deliver"), *QUICK)
+    kept = ledger(desk, "kill-inflight", "-n", 60, *own_task("deliver"), *QUICK, "--delay-ms", 200)
     assert (kept["lost"], kept["duplicated"]) == (0, 0)
 
 
 def test_scale_workers_gives_every_worker_some(desk):
-    found = ledger(desk, "scale-workers", "-n", 90, "-p", 20, "--delay-ms", 50)
+    found = ledger(desk, "scale-workers", "-n", 90, "-p", 20, "--delay-ms", 150)
     assert sorted(found["shares"]) == ["worker-1", "worker-2", "worker-3"]
     assert sum(found["shares"].values()) == 90
     assert found["re_executed"] == 0
@@ -152,12 +152,12 @@ def test_a_users_redis_is_left_as_it_was(desk):
 
 
 def test_the_report_says_what_was_done(desk):
-    desk.run("scale-workers", "--json", N=12, P=3, PROCESSING_DELAY_MS=7, KILL_AFTER=4)
+    desk.run("scale-workers", "--json", N=24, P=12, PROCESSING_DELAY_MS=300, KILL_AFTER=4)
     (path,) = desk.reports.iterdir()
     assert path.name.startswith("scale-workers-2")
     assert path.name.endswith("Z.json")
     report = desk.report()
-    wanted = {"messages": 12, "parallel": 3, "delay_ms": 7, "kill_after": 4, "workers": 3, "api": None}
+    wanted = {"messages": 24, "parallel": 12, "delay_ms": 300, "kill_after": 4, "workers": 3, "api": None}
     assert wanted.items() <= report["settings"].items()
     assert report["settings"]["mode"] == "at-least-once"
     assert report["command"] == "penstock experiment scale-workers --json"
@@ -190,11 +190,11 @@ def test_ctrl_c_cleans_up(desk):
         until(lambda: len(processes_of(process)) >= 4, what="it runs")
         family = processes_of(process)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130
-    assert not any(alive(each.pid) for each in family)
+    until(lambda: not any(alive(each.pid) for each in family), what="all are gone")
     assert desk.left_over() == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.nginx import Nginx
-from support.node import free_port
+from support.ports import unused_port
 from support.wait import until
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def entries(door):
 
 
 def test_a_dead_node_is_tried_three_times_then_left_alone(make_node, tmp_path):
-    node, dead = make_node("api"), free_port()
+    node, dead = make_node("api"), unused_port()
     with Nginx(tmp_path, [dead, node.port]) as door:
         answers = [door.ask("GET", "/tasks", headers={"Accept-Encoding": "gzip"}) for _ in range(12)]
         assert {answer.status_code for answer in answers} == {200}, "nobody notices"

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from support.node import HAZARDOUS
-from support.redis_server import unused_port
+from support.ports import unused_port
 
 pytestmark = pytest.mark.slow
 

@@ -67,7 +67,7 @@ def test_a_script_that_forgets_to_shut_it_down_ends_when_its_jobs_have(folder):
     script = start(folder, GUARD + body)
     printed, _ = script.communicate(timeout=ENDS_S)
     assert (printed, script.returncode) == ("9\n", 0)
-    assert not left_in(folder)
+    until(lambda: not left_in(folder), what="nobody is left")
 
 
 def test_a_script_without_a_guard_is_told(folder):
@@ -75,7 +75,7 @@ def test_a_script_without_a_guard_is_told(folder):
     printed, _ = script.communicate(timeout=ENDS_S)
     assert script.returncode == 1
     assert 'start the Executor under `if __name__ == "__main__":`' in printed
-    assert not left_in(folder)
+    until(lambda: not left_in(folder), what="nobody is left")
 
 
 def test_a_killed_script_leaves_no_node(folder):

@@ -11,7 +11,8 @@ from playwright.sync_api import expect, sync_playwright
 from streamlit.testing.v1 import AppTest
 
 from penstock.cli.commands.page import SCRIPT
-from support.node import Node, free_port
+from support.node import Node
+from support.ports import unused_port
 from support.programs import chromium_program
 from support.wait import until
 
@@ -45,7 +46,7 @@ def resume(node):
 
 
 def open_page():
-    page = AppTest.from_file(str(SCRIPT), default_timeout=30).run()
+    page = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
     assert not page.exception
     return page
 
@@ -99,7 +100,7 @@ def test_on_a_node_it_shows_each_state_and_never_waits(paused, monkeypatch):
 
 
 def test_a_node_that_is_away_is_told_and_the_page_can_do_without(monkeypatch):
-    monkeypatch.setenv("PENSTOCK_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("PENSTOCK_URL", f"http://127.0.0.1:{unused_port()}")
     page = press(open_page())
     assert "NODE_UNREACHABLE" in page.error[0].value
     page.radio[0].set_value("in this page").run()
@@ -107,7 +108,7 @@ def test_a_node_that_is_away_is_told_and_the_page_can_do_without(monkeypatch):
 
 
 def test_in_a_real_browser(paused):
-    port = free_port()
+    port = unused_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     words = [sys.executable, "-m", "penstock", "page", "--port", str(port), "--url", paused.url]
     serving = subprocess.Popen(words, env=environment, cwd=paused.folder, stdout=subprocess.DEVNULL)
@@ -119,16 +120,16 @@ def test_in_a_real_browser(paused):
             until(lambda: answers(port), what="the page is served")
             page.goto(f"http://127.0.0.1:{port}")
             page.get_by_role("button", name=BUTTON).click()
-            expect(page.get_by_text("waiting for a worker")).to_be_visible(timeout=15_000)
+            expect(page.get_by_text("waiting for a worker")).to_be_visible(timeout=60_000)
             resume(paused)
-            expect(page.get_by_text(FOUND)).to_be_visible(timeout=15_000)
+            expect(page.get_by_text(FOUND)).to_be_visible(timeout=60_000)
             with page.expect_download() as saved:
                 page.get_by_role("button", name="Table as CSV").click()
             assert saved.value.path().read_text().startswith("Demand,Bank,Supply")
             browser.close()
     finally:
         serving.terminate()
-        assert serving.wait(30) is not None
+        assert serving.wait(60) is not None
 
 
 def answers(port):

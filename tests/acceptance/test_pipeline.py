@@ -11,11 +11,12 @@ import sys
 import httpx
 import pytest
 
-from support.node import Node, free_port
+from support.node import Node
+from support.ports import unused_port
 from support.redis_server import RedisServer
 from support.wait import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z\t(.*)")
 EXPERIMENTS = ("kill-inflight", "scale-workers", "slam-api", "restart-persistence", "clean")
@@ -36,7 +37,7 @@ def prepare(tmp_path):
 
 
 def test_an_older_deployments_variables_are_enough(prepare, tmp_path, monkeypatch):
-    path, port = tmp_path / "out" / "lines.log", free_port()
+    path, port = tmp_path / "out" / "lines.log", unused_port()
     with RedisServer(tmp_path) as server:
         for name, value in {
             "REDIS_ADDR": f"127.0.0.1:{server.port}",

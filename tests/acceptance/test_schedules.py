@@ -18,7 +18,7 @@ from support.wait import until
 pytestmark = pytest.mark.slow
 
 SECONDS = {"long": 60}.get(os.environ.get("PENSTOCK_TEST_PROFILE", ""), 12)
-LATE = timedelta(seconds=10)
+LATE = timedelta(seconds=30)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -36,13 +36,12 @@ def moment(text):
     return datetime.fromisoformat(text)
 
 
-@pytest.mark.timeout(240)
 def test_every_tick_makes_one_job_whoever_dies(make_node, broker):
     api = make_node("api", wait=False, **broker)
     crew = [make_node("worker", wait=False, slots=1, **broker) for _ in range(3)]
     for node in (api, *crew):
         node.wait_ready()
-    with httpx.Client(base_url=api.url, timeout=20) as http:
+    with httpx.Client(base_url=api.url, timeout=60) as http:
         made = http.post("/schedules", json={"name": "s", "cron": "* * * * * *", "task": "noop"}).json()
         created = moment(made["created_at"])
 
@@ -50,14 +49,18 @@ def test_every_tick_makes_one_job_whoever_dies(make_node, broker):
             last = http.get("/schedules/s").json()["last_tick"]
             return last is not None and moment(last) >= created + timedelta(seconds=seconds)
 
-        for victim, (dies, returns) in enumerate(
-            [(SECONDS * 0.2, SECONDS * 0.4), (SECONDS * 0.5, SECONDS * 0.7)]
-        ):
-            until(lambda at=dies: reached(at), within=SECONDS + 30, what="ticks go on")
-            crew[victim].kill()
-            until(lambda at=returns: reached(at), within=SECONDS + 30, what="ticks go on without it")
-            crew[victim].launch()
-        until(lambda: reached(SECONDS), within=SECONDS + 30, what="ticks go on to the end")
+        def who_made_the_last():
+            last = http.get("/schedules/s").json()["last_job"]
+            name = http.get(f"/jobs/{last}").json()["initiated_by"]
+            return next(node for node in crew if node.name == name)
+
+        for dies, returns in [(SECONDS * 0.2, SECONDS * 0.4), (SECONDS * 0.5, SECONDS * 0.7)]:
+            until(lambda at=dies: reached(at), within=SECONDS + 60, what="ticks go on")
+            victim = who_made_the_last()
+            victim.kill()
+            until(lambda at=returns: reached(at), within=SECONDS + 60, what="ticks go on without it")
+            victim.launch()
+        until(lambda: reached(SECONDS), within=SECONDS + 60, what="ticks go on to the end")
         last = moment(http.post("/schedules/s/pause").json()["last_tick"])
         jobs = http.get("/jobs", params={"limit": 1000}).json()["jobs"]
         ended = [http.get(f"/jobs/{job['id']}", params={"wait": 20}).json() for job in jobs]

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from support.node import free_port
+from support.ports import unused_port
 from support.programs import program
 from support.wait import until
 
@@ -32,7 +32,7 @@ class Reader:
 
     def __init__(self, folder):
         self._folder = folder
-        self._port = free_port()
+        self._port = unused_port()
         self._node = None
         self._job = ""
         self.said = {}
@@ -107,8 +107,11 @@ class Reader:
         return answer.json()["status"] == "ok"
 
     def _worker(self):
-        live = httpx.get(f"http://127.0.0.1:{self._port}/workers").json()["workers"]
-        return next(worker["pid"] for worker in live if worker["live"])
+        return until(self._live, what="a worker is live")
+
+    def _live(self):
+        workers = httpx.get(f"http://127.0.0.1:{self._port}/workers", timeout=30).json()["workers"]
+        return next((worker["pid"] for worker in workers if worker["live"]), None)
 
     def leave(self):
         """Ctrl-C."""

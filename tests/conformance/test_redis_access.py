@@ -17,7 +17,8 @@ from penstock.brokers.redis import meter
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.ports import BrokerOptions
 from support.certificates import Certificates
-from support.redis_server import HOST, RedisServer, ValkeyServer
+from support.ports import HOST
+from support.redis_server import RedisServer, ValkeyServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 BRISK_S = 0.5

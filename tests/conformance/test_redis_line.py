@@ -15,8 +15,8 @@ from penstock.brokers.redis import RedisBroker
 from penstock.brokers.redis.scripts import script
 from penstock.core.job import State
 from penstock.ports import Admission
+from support.ports import HOST
 from support.proxy import Proxy
-from support.redis_server import HOST
 
 Lose = Callable[[Proxy, bytes], None]
 

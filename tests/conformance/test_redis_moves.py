@@ -13,8 +13,9 @@ from kit.values import claim_one, feed, finish, get_one, ids, submit_one, worker
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import State
 from penstock.ports import JobQuery
+from support.ports import HOST
 from support.redis_groups import SERVICE, Cluster, SentinelGroup
-from support.redis_server import HOST, RedisServer
+from support.redis_server import RedisServer
 from support.wait import eventually
 
 pytestmark = pytest.mark.slow

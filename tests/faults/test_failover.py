@@ -25,7 +25,7 @@ from support.redis_groups import SentinelGroup
 from support.redis_server import RedisServer
 from support.wait import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(100)]
+pytestmark = pytest.mark.slow
 
 SEED = 2_026
 TIMEOUT_S = 2.0

@@ -7,7 +7,7 @@ import pytest
 
 from support.faults.fanin import STEPS, many, runs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("store", "seed"), [("sqlite", 1), ("redis", 2)])

@@ -15,7 +15,7 @@ from support.programs import redis_program
 from support.redis_server import RedisServer
 from support.wait import PATIENCE_S, eventually, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 BALLAST = "x" * 20_000
 

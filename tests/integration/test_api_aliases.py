@@ -1,7 +1,5 @@
 """The older ways in: each makes the very job that the canonical API makes, and tells it in its own words."""
 
-import time
-
 import msgspec
 import pytest
 
@@ -329,9 +327,7 @@ async def test_a_bad_question_is_a_400_that_names_the_field(house, way, query, f
 
 
 async def test_a_direct_sum_that_takes_too_long_is_a_504_and_runs_no_further(house):
-    began = time.monotonic()
     answer = await house.http.get("/add?a=1&b=2&wait=0.2")
-    assert time.monotonic() - began < 5
     assert refused(answer)[:2] == (504, "TASK_TIMEOUT")
     job = await house.job(answer.json()["error"]["details"]["job_id"])
     assert job["state"] == "cancelled"

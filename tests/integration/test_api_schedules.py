@@ -13,7 +13,8 @@ from penstock.service import ticker
 from penstock.service.ticker import Ticker
 from support.wait import eventually
 
-NIGHTLY = {"name": "nightly", "cron": "0 2 * * *", "task": "nap", "params": {"seconds": 1, "mark": "m"}}
+PARAMS = {"seconds": 1, "mark": "m", "release": ""}
+NIGHTLY = {"name": "nightly", "cron": "0 2 * * *", "task": "nap", "params": PARAMS}
 
 
 async def made(house, **changes):
@@ -34,7 +35,7 @@ def at(text):
 async def test_a_schedule_shows_what_it_will_do(house):
     shown = await made(house, timezone="Europe/Berlin", priority="high", queue="batch", missed="all")
     assert set(shown) == set(ScheduleView.model_fields)
-    assert (shown["task"], shown["params"]) == ("nap", {"seconds": 1, "mark": "m"})
+    assert (shown["task"], shown["params"]) == ("nap", NIGHTLY["params"])
     assert (shown["priority"], shown["queue"], shown["missed"]) == ("high", "batch", "all")
     assert (shown["created_by"], shown["last_tick"], shown["last_job"]) == ("house", None, None)
     assert len(shown["next"]) == 5
@@ -158,7 +159,7 @@ async def test_a_worker_whose_clock_is_ahead_submits_nothing_early(house, second
     ahead._looks = 1
     await ahead.look()
     assert await jobs_of(house) == []
-    assert abs(ahead.now - await house.broker.now()) < 1_000, "the refusal made it ask for the time"
+    assert abs(ahead.now - await house.broker.now()) < 60_000, "the refusal made it ask for the time"
 
 
 async def test_a_paused_or_changed_schedule_refuses_who_has_not_seen_it(house, secondly):

@@ -13,7 +13,8 @@ import structlog
 from typer.testing import CliRunner
 
 from penstock.cli.main import app
-from support.node import HAZARDOUS, Node, free_port
+from support.node import HAZARDOUS, Node
+from support.ports import unused_port
 
 pytestmark = pytest.mark.slow
 
@@ -500,7 +501,7 @@ def test_port_in_use(tmp_path, node):
 
 
 def test_api_without_a_broker_says_so_in_one_line(tmp_path):
-    lonely = Node(tmp_path, "api", broker_url="sqlite:////proc/no/penstock.db", port=free_port())
+    lonely = Node(tmp_path, "api", broker_url="sqlite:////proc/no/penstock.db", port=unused_port())
     lonely.launch()
     assert lonely.wait() == UNAVAILABLE
     (line,) = lines(lonely.log)

@@ -30,7 +30,7 @@ def penstock(monkeypatch, tmp_path):
 def test_a_schedule_from_its_beginning_to_its_end(penstock):
     made = ("add", "s", "nap", "--cron", "0 2 * * *", "--timezone", "Europe/Berlin", "--missed", "skip")
     shown = json.loads(penstock("schedules", *made, "--param", "seconds=2", "--param", "mark=x y", "--json"))
-    assert (shown["params"], shown["missed"]) == ({"seconds": 2.0, "mark": "x y"}, "skip")
+    assert (shown["params"], shown["missed"]) == ({"seconds": 2.0, "mark": "x y", "release": ""}, "skip")
     assert "0 2 * * *" in penstock("schedules", "list")
     assert "Europe/Berlin" in penstock("schedules", "show", "s")
     assert json.loads(penstock("schedules", "pause", "s", "--json"))["paused"] is True

@@ -145,7 +145,7 @@ async def test_wait_gives_up_at_its_deadline(client):
     job = await client.submit("noop")
     began = time.monotonic()
     assert (await client.wait(job.id, 0.2)).state is State.QUEUED
-    assert 0.2 <= time.monotonic() - began < 0.2 + PATIENCE_S / 2
+    assert 0.2 <= time.monotonic() - began < 0.2 + PATIENCE_S
 
 
 async def test_cancel_and_retry(house, client):

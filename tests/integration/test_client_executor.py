@@ -211,7 +211,7 @@ async def test_what_has_ended_is_not_cancelled(full_house, pool):
 
 async def test_hundreds_of_futures_take_two_threads_and_few_requests(full_house, pool, monkeypatch):
     """Also where the queue takes fifty at a time: what is refused is sent again, nothing is lost."""
-    monkeypatch.setattr(dispatch, "PAUSE_S", 0.01)
+    monkeypatch.setattr(dispatch, "PAUSE_S", 0.1)
     requests = Counter()
     send = httpx.Client.request
 

@@ -5,7 +5,6 @@ import contextlib
 import json
 import signal
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -90,17 +89,15 @@ def note_of(node):
 
 
 def test_interrupt_ends_everything_with_exit_code_0(make_node, tmp_path):
-    node = make_node().start()
+    node = make_node(drain="10m").start()
     assert json.loads(note_of(node).read_text())["url"] == node.url
     pids = everybody(node)
     assert len(pids) == 6, "launcher, API, worker, zygote and two slots"
     mark = tmp_path / "begun"
     job = node.client.submit("nap", {"seconds": 1.0, "mark": str(mark)})
     until(mark.exists, what="it has begun; before that it would be handed back")
-    began = time.monotonic()
     node.process.send_signal(signal.SIGINT)
-    assert node.wait() == 0
-    assert time.monotonic() - began < 20, "as long as its job, not as long as it would wait for others"
+    assert node.wait() == 0, "after as long as its job takes, not as long as it would wait for others"
     until(lambda: all_gone(pids), what="every process is gone")
     assert not note_of(node).exists()
     assert "Traceback" not in node.log
@@ -108,16 +105,14 @@ def test_interrupt_ends_everything_with_exit_code_0(make_node, tmp_path):
 
 
 def test_second_interrupt_cuts_the_drain_short(make_node):
-    node = make_node().start()
-    job = node.client.submit("nap", {"seconds": 60.0})
+    node = make_node(drain="10m").start()
+    job = node.client.submit("nap", {"seconds": 600})
     until(lambda: node.client.get(job.id).state == "running")
     pids = everybody(node)
     node.process.send_signal(signal.SIGINT)
     until(lambda: node.entries("stopping"), what="the worker drains")
-    began = time.monotonic()
     node.process.send_signal(signal.SIGINT)
-    assert node.wait() == 0
-    assert time.monotonic() - began < 20, "the drain would have taken 25 s"
+    assert node.wait() == 0, "the drain would have taken ten minutes"
     until(lambda: all_gone(pids), what="every process is gone")
     assert state_of(node, job.id) == "queued"
 
@@ -223,9 +218,8 @@ def test_who_waits_is_answered_at_the_end_and_does_not_hold_it_up(make_node):
         until(lambda: calls(node, "get") >= 1, what="the stream has looked at its job")
         until(lambda: connections(node) >= 2, what="both are connected")
         node.client.get(job.id)  # what came before this has begun when it is answered
-        began = time.monotonic()
         assert node.stop() == 0
-        assert time.monotonic() - began < 4, "not even the time that is left for open connections"
         assert heard.result(30) == ["event: snapshot"]
         assert waited.result(30) == "queued"
+    assert "timeout graceful shutdown exceeded" not in node.log, "nobody had to be cut off"
     assert "Traceback" not in node.log

@@ -309,10 +309,10 @@ async def test_of_several_recorders_one_writes_and_each_may_die(make_desk, tmp_p
 
 async def test_whoever_leaves_is_followed_at_once(make_desk, tmp_path):
     desk, url = await make_desk(), DATABASES["sqlite"](tmp_path)
-    async with recording(desk.broker, url, lease_s=60.0) as first:
+    async with recording(desk.broker, url, lease_s=600.0) as first:
         await desk.submit()
         await caught_up(desk, first)
-    async with recording(desk.broker, url, lease_s=60.0) as second:
+    async with recording(desk.broker, url, lease_s=600.0) as second:
         await desk.submit()
         await caught_up(desk, second)
     assert len(rows(url)) == 2
@@ -351,7 +351,7 @@ async def test_a_frozen_database_keeps_nobody_from_leaving(make_desk, tmp_path, 
                 for _ in range(READERS):
                     with pytest.raises(PenstockError, match="did not answer in"):
                         await archive.get("some job")
-                async with asyncio.timeout(8):
+                async with asyncio.timeout(30):
                     task = next(each for each in asyncio.all_tasks() if "Recorder.run" in repr(each))
                     task.cancel()
                     await asyncio.wait({task})

@@ -12,7 +12,7 @@ from penstock.core.errors import FailureCode
 from penstock.core.job import Priority, State
 from penstock.ports import EventKind, JobQuery
 from support.crew import DIVISIBLE, Crew
-from support.wait import eventually
+from support.wait import eventually, least
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ async def test_cancelling_a_job_cancels_its_parts(crew, tmp_path):
     job_id = await crew.submit("summed", {"count": 500, "seconds": 0.05, "note": str(note)})
     await eventually(note.exists, what="a part has begun")
     await crew.desk.cancel(job_id)
-    (job,) = await crew.finished(job_id, within=5)
+    (job,) = await crew.finished(job_id)
     assert job.state is State.CANCELLED
     await eventually(lambda: drained(crew), what="no part runs or waits")
     assert len(note.read_text().splitlines()) < 100
@@ -167,17 +167,22 @@ async def test_other_jobs_go_on_beside_many_parts(crew):
     job_id = await crew.submit("tiny", {"count": 6_000})
     await eventually(lambda: parts_of(crew, job_id), what="parts")
     beside = await crew.submit_many("nothing", [{"n": n} for n in range(20)], priority="high")
-    await crew.finished(*beside, within=10)
+    await crew.finished(*beside)
     assert (await crew.get(job_id)).state is State.RUNNING
     (job,) = await crew.finished(job_id)
     assert value(job) == sum(range(6_000))
 
 
 async def test_asyncio_is_left_alone_while_a_split_takes_its_time(crew):
-    job_id = await crew.submit("slow_split", {"count": 60, "seconds": 0.01})
-    began = asyncio.get_running_loop().time()
-    job = await crew.run("nothing")
-    assert asyncio.get_running_loop().time() - began < 0.5
-    assert value(job) == 0
-    (job,) = await crew.finished(job_id)
-    assert value(job) == sum(range(60))
+    loop = asyncio.get_running_loop()
+
+    async def took_s():
+        job_id = await crew.submit("slow_split", {"count": 60, "seconds": 0.01})
+        began = loop.time()
+        assert value(await crew.run("nothing")) == 0
+        took = loop.time() - began
+        (job,) = await crew.finished(job_id)
+        assert value(job) == sum(range(60))
+        return took
+
+    assert await least(took_s, 0.5) < 0.5, "the split takes longer"

@@ -17,14 +17,16 @@ from penstock.core.submission import Submission
 from penstock.ports import BrokerOptions
 from penstock.service.desk import Desk
 from support.node import HAZARDOUS, Node
-from support.redis_server import HOST, RedisServer
+from support.ports import HOST
+from support.redis_server import RedisServer
 from support.wait import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
 IDLE_S = 10.0
 MOST_PER_S = 2.0
-PROMPT_S = 5.0
+PROMPT_S = 15.0
+"""A claim waits for thirty seconds by itself."""
 
 
 class Monitor:

@@ -7,9 +7,10 @@ import pytest
 
 from penstock.core.job import State
 from penstock.ports import EventKind
+from penstock.worker import slot
 from support.crew import Crew
 from support.node import alive
-from support.wait import eventually
+from support.wait import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -18,26 +19,26 @@ async def states(crew, job_ids):
     return [(job.state, job.attempt) for job in [await crew.get(job_id) for job_id in job_ids]]
 
 
-async def stopped(crew, within=20.0):
+async def stopped(crew):
     """Wait until the worker has left."""
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.shield(crew.running)
 
 
-async def test_a_drain_lets_run_what_has_begun_and_gives_the_rest_back(tmp_path):
+async def test_a_drain_lets_run_what_has_begun_and_gives_the_rest_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(slot, "STUCK_MS", 1e9)  # by itself nobody gives back what waits behind the first
     async with Crew(tmp_path, slots=1) as crew:
-        # Once they are known to be tiny they are shipped many at a time.
-        await crew.finished(*await crew.submit_many("nap", [{"seconds": 0}] * 100))
-        mark = tmp_path / "mark"
-        running, *behind = await crew.submit_many(
-            "nap", [{"seconds": 0.5, "mark": str(mark)}] + [{"seconds": 0}] * 20
-        )
+        await eventually(lambda: _known_as_tiny(crew), what="they are shipped many at a time")
+        mark, go = tmp_path / "mark", tmp_path / "go"
+        first = {"seconds": 0, "mark": str(mark), "release": str(go)}
+        running, *behind = await crew.submit_many("nap", [first] + [{"seconds": 0}] * 20)
         await eventually(mark.exists)
-        begun_with = len(crew.supervisor._held)
+        await eventually(lambda: len(crew.supervisor._held) > 1, what="some are claimed and not begun")
         crew.supervisor.stop()
         late = await crew.submit("nap", {"seconds": 0})
+        await eventually(lambda: _draining(crew))
+        go.touch()
         await stopped(crew)
-        assert begun_with > 1, "some were claimed and not begun"
         assert await states(crew, [running]) == [(State.SUCCEEDED, 1)]
         assert await states(crew, [*behind, late]) == [(State.QUEUED, 0)] * 21
         stats = await crew.broker.stats()
@@ -51,12 +52,12 @@ async def test_a_drain_lets_run_what_has_begun_and_gives_the_rest_back(tmp_path)
 async def test_a_drain_that_takes_too_long_gives_back_what_runs_and_charges_nothing(tmp_path):
     async with Crew(tmp_path, slots=1, drain_s=0.3) as crew:
         mark = tmp_path / "mark"
-        job_id = await crew.submit("nap", {"seconds": 60, "mark": str(mark)})
+        job_id = await crew.submit("nap", {"seconds": 600, "mark": str(mark)})
         await eventually(mark.exists)
         began = time.monotonic()
         crew.supervisor.stop()
         await stopped(crew)
-        assert 0.3 <= time.monotonic() - began < 5
+        assert time.monotonic() - began >= 0.3
         assert await states(crew, [job_id]) == [(State.QUEUED, 0)]
         assert len(await crew.events(job_id, EventKind.QUEUED)) == 2
         assert not alive(int(mark.read_text()))
@@ -64,18 +65,21 @@ async def test_a_drain_that_takes_too_long_gives_back_what_runs_and_charges_noth
 
 
 async def test_a_second_stop_does_not_wait(tmp_path):
-    async with Crew(tmp_path, slots=2, drain_s=60) as crew:
+    async with Crew(tmp_path, slots=2, drain_s=600) as crew:
         mark = tmp_path / "mark"
         job_id = await crew.submit("deaf", {"mark": str(mark)})
         await eventually(mark.exists)
         crew.supervisor.stop()
         await eventually(lambda: _draining(crew))
         assert not crew.running.done()
-        began = time.monotonic()
         crew.supervisor.stop()
         await stopped(crew)
-        assert time.monotonic() - began < 5
         assert await states(crew, [job_id]) == [(State.QUEUED, 0)]
+
+
+async def _known_as_tiny(crew):
+    await crew.finished(*await crew.submit_many("nap", [{"seconds": 0}] * 100))
+    return crew.supervisor._pace.depth() > 16
 
 
 async def _draining(crew):
@@ -83,22 +87,20 @@ async def _draining(crew):
 
 
 async def test_a_job_that_is_cancelled_while_the_worker_drains_is_cancelled(tmp_path):
-    async with Crew(tmp_path, slots=1, drain_s=20) as crew:
+    async with Crew(tmp_path, slots=1, drain_s=600) as crew:
         mark = tmp_path / "mark"
-        job_id = await crew.submit("nap", {"seconds": 60, "mark": str(mark)})
+        job_id = await crew.submit("nap", {"seconds": 600, "mark": str(mark)})
         await eventually(mark.exists)
         crew.supervisor.stop()
         await crew.desk.cancel(job_id)
-        await stopped(crew, within=10)
+        await stopped(crew)
         assert await states(crew, [job_id]) == [(State.CANCELLED, 1)]
 
 
 async def test_an_idle_worker_leaves_at_once(tmp_path):
-    async with Crew(tmp_path, slots=2) as crew:
+    async with Crew(tmp_path, slots=2, drain_s=600) as crew:
         pids = [*crew.slot_pids, crew.zygote_pid]
-        began = time.monotonic()
         crew.supervisor.stop()
         await stopped(crew)
-        assert time.monotonic() - began < 2
         await eventually(lambda: not any(map(alive, pids)))
         assert (await crew.broker.stats()).workers == ()

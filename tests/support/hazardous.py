@@ -28,21 +28,29 @@ def _begin(mark: str) -> None:
         fresh.rename(mark)
 
 
+def _hold(release: str) -> None:
+    while release and not Path(release).exists():
+        time.sleep(0.01)
+
+
 @task(retries=0)
 def noop(n: int = 0) -> int:
     return n
 
 
 @task(retries=3, backoff="10ms")
-def nap(seconds: float = 0.1, mark: str = "") -> float:
+def nap(seconds: float = 0.1, mark: str = "", release: str = "") -> float:
+    """Sleeps for so long and, if ``release`` names a file, until that is there."""
     _begin(mark)
     time.sleep(seconds)
+    _hold(release)
     return seconds
 
 
 @task(retries=3, backoff="10ms")
-def pid(seconds: float = 0.0) -> int:
+def pid(seconds: float = 0.0, release: str = "") -> int:
     time.sleep(seconds)
+    _hold(release)
     return os.getpid()
 
 
@@ -90,7 +98,7 @@ def hoard() -> int:
         time.sleep(0.005)
 
 
-@task(retries=0, timeout="300ms", grace="300ms")
+@task(retries=0, timeout="300ms", grace="10s")
 def soft_loop() -> int:
     while True:
         time.sleep(0.01)
@@ -136,7 +144,7 @@ def grow(mebibytes: int) -> int:
 
 
 @task(retries=1, backoff="10ms", timeout="5m")
-def sudden(then: str = "", seconds: float = 60.0) -> int:
+def sudden(then: str = "", seconds: float = 600.0) -> int:
     """Tiny, so that it is known as tiny, but for what is to happen ``then``."""
     match then:
         case "segfault":
@@ -162,7 +170,7 @@ def _down(levels: int, mark: str) -> None:
         _further(levels - 1, mark)
     else:
         _begin(mark)
-        time.sleep(60)
+        time.sleep(600)
 
 
 def _further(levels: int, mark: str) -> None:
@@ -176,7 +184,7 @@ def deep(levels: int = 300, mark: str = "") -> None:
 
 
 @task(retries=0)
-def crunch(seconds: float = 60.0, mark: str = "") -> float:
+def crunch(seconds: float = 600.0, mark: str = "") -> float:
     """Long numpy calls that never look at a flag."""
     _begin(mark)
     matrix = np.random.default_rng(0).random((1500, 1500))
@@ -200,16 +208,14 @@ def talks(lines: int = 3) -> int:
 def says_and_waits(text: str, release: str) -> None:
     """Prints, then runs until the file ``release`` is there."""
     print(text)  # noqa: T201
-    while not Path(release).exists():
-        time.sleep(0.01)
+    _hold(release)
 
 
 @task(retries=0)
 def waits(release: str, mark: str) -> int:
     """Runs until the file ``release`` is there; ``mark`` with ``.over`` says that it was seen."""
     _begin(mark)
-    while not Path(release).exists():
-        time.sleep(0.01)
+    _hold(release)
     _begin(f"{mark}.{os.getpid()}.over")
     return os.getpid()
 
@@ -249,7 +255,7 @@ def chatters(seconds: float, others: int, progress: Progress) -> int:
 
 
 @task(retries=0)
-def spawns(seconds: float = 60.0, stay: float = 0.0, mark: str = "") -> int:
+def spawns(seconds: float = 600.0, stay: float = 0.0, mark: str = "") -> int:
     """Leaves a process of its own behind; ``mark`` is given that one's id."""
     left = subprocess.Popen(["sleep", str(seconds)])
     if mark:
@@ -260,7 +266,7 @@ def spawns(seconds: float = 60.0, stay: float = 0.0, mark: str = "") -> int:
 
 
 @task(retries=0)
-def forks(escape: bool, seconds: float = 60.0) -> int:
+def forks(escape: bool, seconds: float = 600.0) -> int:
     """Leaves a copy of its own process behind, which holds everything open that this one had open.
 
     One that escapes is in no group that a worker knows of.
@@ -286,8 +292,9 @@ def blas_of_two() -> list[dict[str, Any]]:
 
 
 @task(retries=5, backoff="10ms")
-def append_line(path: str, text: str, seconds: float = 0.0) -> int:
+def append_line(path: str, text: str, seconds: float = 0.0, release: str = "") -> int:
     time.sleep(seconds)
+    _hold(release)
     with Path(path).open("a", encoding="utf-8") as file:
         file.write(text + "\n")
     return os.getpid()

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import httpx
 
+from support.ports import unused_port
 from support.programs import program
-from support.redis_server import unused_port
 from support.wait import PATIENCE_S, until
 
 FRONT_DOOR = Path(__file__).parents[2] / "deploy" / "nginx"

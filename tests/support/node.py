@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,12 +18,14 @@ import httpx
 import psutil
 
 from penstock import Client
+from support.ports import unused_port
 from support.wait import PATIENCE_S, until
 
 Role = Literal["up", "api", "worker"]
 Part = Literal["api", "worker", "zygote", "slot"]
 
 HAZARDOUS = Path(__file__).with_name("hazardous.py")
+TUNED = Path(__file__).with_name("tuned")
 LISTENING = "connected, waiting for jobs"
 
 live: list["Node"] = []
@@ -36,17 +37,18 @@ class Node:
 
     Nodes of one ``folder`` share its broker. ``settings`` become ``PENSTOCK_…`` variables:
     ``Node(tmp_path, "worker", slots=1, lease="2s")``, and None leaves one out. ``arguments`` are put behind
-    the command.
+    the command. ``tuned`` are constants of modules, as ``{"penstock.worker.supervisor.SETTLE_S": 1.0}``.
     """
 
     def __init__(self, folder: Path, role: Role = "up", *, arguments: tuple[str, ...] = (), **settings: Any):
         self.role = role
         self.folder = folder
-        self.port = int(settings.pop("port", 0)) or free_port()
+        self.port = int(settings.pop("port", 0)) or unused_port()
         self.name = settings.pop("node", f"{role}{self.port}")
         self.url = f"http://127.0.0.1:{self.port}"
         self.broker_url = settings.pop("broker_url", f"sqlite:///{folder / 'penstock.db'}")
         self._log_path = folder / f"{self.name}.log"
+        tuned = settings.pop("tuned", {})
         self._command = [sys.executable, "-m", "penstock", role, *arguments]
         chosen = {
             "broker_url": self.broker_url,
@@ -61,6 +63,9 @@ class Node:
         self.environment = inherited | {
             f"PENSTOCK_{k.upper()}": str(v) for k, v in chosen.items() if v is not None
         }
+        if tuned:
+            path = filter(None, [str(TUNED), os.environ.get("PYTHONPATH")])
+            self.environment |= {"PYTHONPATH": os.pathsep.join(path), "TUNED": json.dumps(tuned)}
         self._process: subprocess.Popen[bytes] | None = None
         self._seen: set[psutil.Process] = set()
         self._client: Client | None = None
@@ -151,12 +156,12 @@ class Node:
         os.kill(pid, number)
         return pid
 
-    def stop(self, within: float = 45.0) -> int:
+    def stop(self, within: float = 90.0) -> int:
         """SIGTERM, and the exit code."""
         self.process.terminate()
         return self.wait(within)
 
-    def wait(self, within: float = 45.0) -> int:
+    def wait(self, within: float = 90.0) -> int:
         """The exit code of a node that ends by itself."""
         status = self.process.wait(within)
         if self in live:
@@ -195,13 +200,6 @@ class Node:
 
     def _log_since_launch(self) -> str:
         return self._log_path.read_bytes()[self._offset :].decode(errors="replace")
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def alive(pid: int) -> bool:

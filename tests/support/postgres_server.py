@@ -15,8 +15,8 @@ from typing import Self
 import psutil
 import psycopg
 
+from support.ports import HOST, unused_port
 from support.programs import missing, postgres_program
-from support.redis_server import HOST, unused_port
 from support.wait import PATIENCE_S, until
 
 USER = "app"

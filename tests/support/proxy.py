@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Self
 
-from support.redis_server import HOST
+from support.ports import HOST
 
 CHUNK = 65_536
 

@@ -13,7 +13,8 @@ from typing import Any, Self
 
 import redis
 
-from support.redis_server import HOST, RedisServer, unused_port
+from support.ports import HOST, unused_port
+from support.redis_server import RedisServer
 from support.wait import PATIENCE_S, until
 
 SERVICE = "penstock"

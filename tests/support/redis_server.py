@@ -5,10 +5,8 @@ share lies in `services`, and servers that belong together in `redis_groups`.
 """
 
 import contextlib
-import random
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,26 +18,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from support.certificates import Certificates
+from support.ports import HOST, unused_port
 from support.programs import redis_program, valkey_program
 from support.wait import PATIENCE_S, until
-
-HOST = "127.0.0.1"
-PORTS = range(15_000, 32_000)
-"""Below what systems lend to outgoing connections, so that a stopped server's port is not taken meanwhile."""
 
 PERSISTENT = {"appendonly": "yes", "appendfsync": "everysec", "save": '""'}
 EAGER = {"repl-diskless-sync-delay": "0"}  # a replica need not wait five seconds for others to join
 ANSWER_S = 5.0
 PROMPT_S = 0.5
 LOG_TAIL = 3_000
-
-
-def unused_port() -> int:
-    """A port that nobody listens on now."""
-    for port in random.sample(PORTS, 100):
-        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
-            return port
-    raise AssertionError("no port is free")
 
 
 class RedisServer:

@@ -7,9 +7,11 @@ from penstock import task
 
 
 @task(cache=True)
-def tally(n: int, ledger: str, seconds: float = 0.0) -> int:
-    """Add a line to ``ledger`` and give back the square."""
+def tally(n: int, ledger: str, seconds: float = 0.0, release: str = "") -> int:
+    """Add a line to ``ledger`` and give back the square, if ``release`` names a file when that is there."""
     with Path(ledger).open("a") as lines:
         lines.write(f"{n}\n")
     time.sleep(seconds)
+    while release and not Path(release).exists():
+        time.sleep(0.01)
     return n * n

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 STEP_S = 0.01
 
 Found = TypeVar("Found")
@@ -34,3 +34,14 @@ async def eventually(
 
 async def _value(found: Found | Awaitable[Found]) -> Found:
     return await found if inspect.isawaitable(found) else found
+
+
+async def least(measure: Callable[[], Awaitable[float]], limit: float, tries: int = 5) -> float:
+    """The smallest figure, measured again until one is below the limit, at most so often.
+
+    For what must be quick: a busy neighbour on this machine spoils one measurement, a defect spoils all.
+    """
+    figures = [await measure()]
+    while min(figures) >= limit and len(figures) < tries:
+        figures.append(await measure())
+    return min(figures)

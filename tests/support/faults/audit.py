@@ -21,7 +21,7 @@ BATCH = 500
 
 async def audit(deployment: Deployment, sent: Sent, suffered: list[Suffered]) -> Ledger:
     """The ledger of a run that is over."""
-    works = deployment.plan.works
+    works = [work for work in deployment.plan.works if work.n in sent.offered]
     events = await _feed(deployment.broker)
     jobs = await _jobs(deployment.broker, list(sent.jobs.values()))
     executions = _executions(deployment)

@@ -19,8 +19,12 @@ TRY_LATER = {429, 503}
 
 @dataclass
 class Sent:
-    """What clients know: which job each number became, and how long each request had to be repeated."""
+    """What clients know: which numbers they offered, which job each became, how long a request took.
 
+    ``requests`` are those that were answered, from the first try on.
+    """
+
+    offered: set[int] = field(default_factory=set)
     jobs: dict[int, str] = field(default_factory=dict)
     requests: list[tuple[float, float]] = field(default_factory=list)
     unanswered: int = 0
@@ -40,7 +44,7 @@ class Clients:
         self._cancels: set[asyncio.Task[None]] = set()
 
     def hurry(self) -> None:
-        """The faults are over: what is left is submitted at once."""
+        """The faults are over: what is left is submitted at once, or not at all if it is endless."""
         self._hurry.set()
 
     async def bring(self) -> None:
@@ -57,12 +61,15 @@ class Clients:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(began + parcel.at_s - time.monotonic()):
                     await self._hurry.wait()
+            if self._plan.endless and self._hurry.is_set():
+                return
             await self._deliver(parcel)
             if any(work.again for work in parcel.works):
                 await self._deliver(parcel)
 
     async def _deliver(self, parcel: Parcel) -> None:
         waiting = list(parcel.works)
+        self.sent.offered |= {work.n for work in waiting}
         while waiting:
             bodies = [work.submission(self._run) for work in waiting]
             if len(bodies) == 1:

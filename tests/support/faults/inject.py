@@ -15,9 +15,11 @@ import psutil
 from support.faults.deployment import Deployment
 from support.faults.plan import Fault
 from support.node import Node, Part
-from support.wait import eventually
+from support.wait import PATIENCE_S, eventually
 
 TRAP_S = 3.0
+"""So long a storm waits for somebody to step into a trap; where work is endless, somebody will."""
+
 SLOT_S = 5.0
 FILLER = b"\0" * 65_536
 
@@ -119,7 +121,8 @@ class Injector:
         fresh.write_text(f"{fault.step} {action}")
         fresh.rename(trap)
         with contextlib.suppress(AssertionError):
-            await eventually(lambda: not trap.exists(), TRAP_S)
+            within = PATIENCE_S if self._deployment.plan.endless else TRAP_S
+            await eventually(lambda: not trap.exists(), within)
         try:
             trap.unlink()
         except FileNotFoundError:

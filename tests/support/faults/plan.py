@@ -61,7 +61,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """A deployment, the work it is given, and two lanes of faults that happen at the same time."""
+    """A deployment, the work it is given, and two lanes of faults that happen at the same time.
+
+    ``endless`` work accompanies the faults: what is left of it when they are over is not submitted.
+    """
 
     seed: int
     store: Store
@@ -71,6 +74,7 @@ class Plan:
     lease_ms: int
     lanes: tuple[tuple[Fault, ...], ...]
     parcels: tuple[Parcel, ...] = field(repr=False)
+    endless: bool = False
 
     @property
     def works(self) -> list[Work]:

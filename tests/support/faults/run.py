@@ -17,7 +17,7 @@ from support.faults.plan import Plan
 from support.wait import eventually
 
 SETTLED_S = 60.0
-QUIET_S = 20.0
+QUIET_S = 60.0
 
 
 async def suffer(plan: Plan, folder: Path, disk: Path | None = None) -> Ledger:
