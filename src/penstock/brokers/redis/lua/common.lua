@@ -46,12 +46,22 @@ if now == 0 then now = clock end
 local OWN = 3
 
 local SCHEDULED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5
+local KINDS = { [0] = 's', 'q', 'r', 'k', 'f', 'c' } -- what the feed calls an entry into each state
 -- A record's flags: a cancel was asked for; the answer was known, it never ran; it was split, and has begun with that.
 local STOP, CACHED, SPLIT = 1, 2, 4
 local DRAIN_MS, DRAINS, DRAIN_S = 10000, 6, 120 -- as in core/drain.py, and how long the counts are kept
 local CHUNK = 4000 -- Lua's stack holds some 8000 values
 
 local function key(name) return KEYS[1] .. ':' .. name end
+local function there(name) return redis.call('EXISTS', key(name)) == 1 end
+
+-- What most calls do not need, a file each, is made when it is first asked for: making all those functions would take
+-- longer than most calls do. `makers` is filled by what is put between this file and the verb's, see scripts.py.
+local makers, made = {}, {}
+local function part(name)
+  if not made[name] then made[name] = makers[name]() end
+  return made[name]
+end
 
 -- The first write of a script decides whether a server that is out of memory refuses it. Deleting
 -- nothing is a write that is never refused, so that what ends work goes before what brings it.
@@ -246,7 +256,6 @@ end
 local MAIL_S = 600
 local mailed = {}
 local function post()
-  if #ended == 0 or redis.call('EXISTS', key('waiters')) == 0 then return end
   for i, boxes in ipairs(each('HMGET', 'waiters', ended)) do
     for at = 1, #(boxes or ''), 16 do
       local box = string.sub(boxes, at, at + 15)
@@ -268,52 +277,10 @@ end
 -- SHARE: fingerprint, how long an answer is given in ms, waiters. ANSWER: job, until when.
 local SHARE, ANSWER = '<c32I6I4', '<c16I6'
 local function shares_of(ids)
-  if #ids == 0 or redis.call('EXISTS', key('shared')) == 0 then return {} end
+  if #ids == 0 or not there('shared') then return {} end
   return each('HMGET', 'shared', ids)
 end
--- Of the jobs that share, and whose fingerprint names them in this hash: what that says, by their place in ids.
-local function named_in(name, ids, shares)
-  local prints, places, found = {}, {}, {}
-  for i, share in ipairs(shares) do
-    if share then prints[#prints + 1], places[#places + 1] = string.sub(share, 1, 32), i end
-  end
-  for n, named in ipairs(each('HMGET', name, prints)) do
-    if named and string.sub(named, 1, 16) == ids[places[n]] then found[places[n]] = named end
-  end
-  return found
-end
--- Only the job in flight leaves its answer: an older one would undo a refresh, or a removal of answers.
-local function keep_answers()
-  local shares = shares_of(ended)
-  local flying = named_in('flights', ended, shares)
-  for i, share in ipairs(shares) do
-    if share then
-      local print, keep, waiters = struct.unpack(SHARE, share)
-      if flying[i] then
-        collect('HDEL', 'flights', print)
-        if ended_as[i] == SUCCEEDED then
-          put('answers', print, struct.pack(ANSWER, ended[i], now + keep))
-          place('stale', now + keep, print)
-        end
-      end
-      if waiters > 1 then redis.call('DEL', key('joins:' .. ended[i])) end
-    end
-  end
-end
-local function forget_shares(ids)
-  local shares = shares_of(ids)
-  local kept = named_in('answers', ids, shares)
-  for i, share in ipairs(shares) do
-    if share then collect('HDEL', 'shared', ids[i]) end
-    if kept[i] then
-      collect('HDEL', 'answers', string.sub(share, 1, 32))
-      collect('ZREM', 'stale', string.sub(share, 1, 32))
-    end
-  end
-end
 
--- What lines.lua does for lines with suffixes whose counts have changed.
-local note_line, note_running
 local function depths_of_queues()
   local sums, any = {}, false
   for line, counted in pairs(depths) do
@@ -321,7 +288,7 @@ local function depths_of_queues()
     if named(line) then
       any = true
       queue = queue_of(line)
-      note_line(line, counted)
+      part('lines').note_line(line, counted)
     end
     local sum = sums[queue]
     if not sum and not any then
@@ -333,21 +300,49 @@ local function depths_of_queues()
       sums[queue] = both
     end
   end
-  if any then note_running() end
+  if any then part('lines').note_running() end
   return sums
+end
+
+-- A job that waits for its parts is in the state of running, but takes up no room that a limit allows.
+local function aside(line, change)
+  if named(line) then part('lines').change_running(line, change) end
+end
+local function leave_line(id, job)
+  if job.state == QUEUED then collect('ZREM', 'queue:' .. job.queue, id) end
+  if job.state == SCHEDULED then collect('ZREM', 'due', id) end
+end
+-- Ends a job that no attempt settles: one that waits, for its turn, for others or for its parts, or that is taken from
+-- the attempt that runs.
+local function end_unsettled(id, job, state, failure, tale)
+  leave_line(id, job)
+  if job.state == RUNNING and job.token == 0 then aside(job.queue, 1) end
+  if job.state == RUNNING and job.token > 0 then
+    collect('HDEL', 'held:' .. job.worker, token_field(job.token))
+    collect('SREM', 'stopping', token_field(job.token))
+  end
+  count(job.state, job.queue, -1)
+  count(state, job.queue, 1)
+  job.state, job.token, job.finished = state, 0, now
+  put('jobs', id, pack(job))
+  put('errors', id, failure)
+  place('ended_badly', 0, id)
+  tell(KINDS[state], id, tale)
+  done(id, state)
 end
 
 local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), until_ms, worker) end
 
--- What else the end of jobs brings about: functions without arguments, which may end further jobs.
-local effects = {}
-
--- Writes all that was collected.
+-- Writes all that was collected. The end of a job may bring about the end of others; where nobody has asked for
+-- any of that, one EXISTS says so.
 local function finish()
-  for i = 1, #effects do effects[i]() end
+  local wider = #ended > 0
+    and redis.call('EXISTS', key('families'), key('waits'), key('waiters'), key('shared')) > 0
+  if made.family or (wider and there('families')) then part('family').follow() end -- parts may end their job
+  if made.after or (wider and there('waits')) then part('after').follow() end
   ring_if_sooner()
-  post()
-  keep_answers()
+  if wider and there('waiters') then post() end
+  if wider and there('shared') then part('sharing').keep_answers() end
   if #ended > 0 then place('done', now, table.concat(ended)) end
   for i = 1, #order do each(order[i][1], order[i][2], order[i][3]) end
   for queue, counted in pairs(depths_of_queues()) do
@@ -365,44 +360,6 @@ local function start_over()
   pending, order, depths, rung, soonest, ended, ended_as, mailed = {}, {}, {}, {}, {}, {}, {}, {}
 end
 
--- Collects the removal of final jobs and all that belongs to them; the answer is given to forget_ids after
--- finish().
-local function forget(ids, jobs)
-  local keys = each('HMGET', 'key_of', ids)
-  local gone, spans = {}, {}
-  forget_shares(ids)
-  for i, id in ipairs(ids) do
-    local job = jobs[i]
-    count(job.state, job.queue, -1)
-    for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress', 'attempts' }) do
-      collect('HDEL', name, id)
-    end
-    if job.state ~= SUCCEEDED then collect('ZREM', 'ended_badly', id) end
-    if keys[i] then
-      for _, idempotency in ipairs(ids_of(keys[i])) do collect('HDEL', 'keys', idempotency) end
-      collect('HDEL', 'key_of', id)
-    end
-    gone[id] = true
-    spans[string.sub(id, 1, 5)] = true
-  end
-  return gone, spans
-end
-local function forget_ids(gone, spans)
-  for span in pairs(spans) do
-    local name = key('ids:' .. span)
-    local kept = {}
-    for _, id in ipairs(redis.call('LRANGE', name, 0, -1)) do
-      if not gone[id] then kept[#kept + 1] = id end
-    end
-    redis.call('DEL', name)
-    if #kept > 0 then
-      each('RPUSH', 'ids:' .. span, kept)
-    else
-      redis.call('ZREM', key('spans'), span)
-    end
-  end
-end
-
 -- Of the jobs of a queue how many ended in each of the last slots of time, the oldest first.
 local function drains(queue)
   local counts, newest = {}, math.floor(now / DRAIN_MS)
@@ -417,7 +374,7 @@ local function read(ids, with_results)
   local results = {}
   if with_results then results = each('HMGET', 'results', ids) end
   local families = {}
-  if redis.call('EXISTS', key('families')) == 1 then families = each('HMGET', 'families', ids) end
+  if #ids > 0 and there('families') then families = each('HMGET', 'families', ids) end
   return { clock, each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids), each('HMGET', 'errors', ids),
     each('HMGET', 'progress', ids), results, shares_of(ids), families }
 end

@@ -7,7 +7,6 @@
 -- HEAD: id, token, and twice (as it is, and if it was cancelled): state, attempt, losses, crashes, hand-backs,
 -- delay in ms.
 local HEAD, SIZE = '<c16I8BI2BBBI8BI2BBBI8', 52
-local KINDS = { [0] = 's', 'q', 'r', 'k', 'f', 'c' }
 local heads = ARGV[OWN]
 go_even_without_memory()
 
@@ -70,7 +69,7 @@ for i = 1, total do
       elseif state == QUEUED then
         enqueue(queue, due + head, id)
       elseif state == RUNNING then
-        steps[id] = ARGV[OWN + i]
+        part('family').steps[id] = ARGV[OWN + i]
         aside(queue, -1)
         if not was_split(flags) then flags = flags + SPLIT end
         names = queue

@@ -164,15 +164,16 @@ local function refuse(i, fill)
   answer(i, 'x', NO_KEY)
 end
 
+local AFTER = 2 ^ 48 -- added to the delay of a job that waits for others
 local followed = {}
 local function accept(id, fixed, head, queue, delay, asks)
   local list, anyway
-  if delay >= AFTER then fixed, list, anyway = without_tail(fixed) end
+  if delay >= AFTER then fixed, list, anyway = part('after').without_tail(fixed) end
   local spec = struct.pack('<I6', now) .. fixed
   put('specs', id, spec)
   local job
   if list then
-    followed[#followed + 1] = follower(id, list, anyway, now + delay - AFTER, head, queue)
+    followed[#followed + 1] = part('after').follower(id, list, anyway, now + delay - AFTER, head, queue)
   elseif delay == 0 then
     enqueue(queue, now + head, id)
     count(QUEUED, queue, 1)
@@ -219,17 +220,17 @@ for i, id in ipairs(ids) do
     elseif fill.depth >= fill.limit and string.sub(exempt, i, i) ~= '1' then
       refuse(i, fill)
     else
-      if named_at(fixed, at, length) then learn(queue, struct.unpack('<I2I2', fixed, at + length - TERMS)) end
+      if named_at(fixed, at, length) then part('lines').learn(queue, struct.unpack('<I2I2', fixed, at + length - TERMS)) end
       accept(id, fixed, head, queue, delay, asks)
       own_key(idempotency, id)
       fill.depth = fill.depth + 1
     end
   end
 end
-if #followed > 0 then hold(followed, fresh) end
+if #followed > 0 then part('after').hold(followed, fresh) end
 for span in pairs(spans) do place('spans', 0, span) end
 finish()
-keep_learnt()
+if made.lines then part('lines').keep_learnt() end
 for name, change in pairs(counts) do
   if change > 0 then redis.call('HINCRBY', key('cache'), name, change) end
 end
