@@ -1,4 +1,8 @@
-"""The verbs as Lua scripts: what they have in common, parts that few calls need, then the verb's own file."""
+"""The verbs as Lua scripts: what they have in common, parts that few calls need, then the verb's own file.
+
+Each is nested in the one before. In Lua 5.1 making a function costs a walk over the open variables around it for
+each that it uses, but next to nothing for those of a function further out; and making them is most of a short call.
+"""
 
 import hashlib
 from functools import cache
@@ -24,9 +28,10 @@ class Script(msgspec.Struct, frozen=True):
 def script(verb: str) -> Script:
     """The script of a verb."""
     parts = [b"makers.%s = function()\n%s\nend" % (name.encode(), _file(name)) for name in PARTS]
-    verbs = [_file(name) for name in COMPOSED.get(verb, (verb,))]
-    text = b"\n".join([_file("common"), *parts, *verbs])
-    return Script(text, hashlib.sha1(text).hexdigest().encode())  # noqa: S324 - Redis names scripts so
+    body = b"\n".join([_file(name) for name in COMPOSED.get(verb, (verb,))])
+    for layer in (b"\n".join([_file("changes"), *parts]), _file("common")):
+        body = b"%s\nreturn (function()\n%s\nend)()" % (layer, body)
+    return Script(body, hashlib.sha1(body).hexdigest().encode())  # noqa: S324 - Redis names scripts so
 
 
 def _file(name: str) -> bytes:
