@@ -30,7 +30,7 @@ class Admission(StrEnum):
     REFUSED = "refused"
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The answer to one submission. ``job`` is as it stands now, None if nothing was stored.
 
     CONFLICT: the idempotency key was used before with another fingerprint; ``job`` is that one. CACHED: the
@@ -42,7 +42,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     full: Full | None = None
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
+class Held(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A claim that a worker holds, with what its attempt has said since the last renewal."""
 
     job_id: str

@@ -126,7 +126,7 @@ class Desk:
         task = self.catalog.find(submission.task)
         params = _params(task, submission)
         client = client_of(submission.client, by)
-        return JobSpec(
+        spec = JobSpec(
             id=job_id,
             task=task.name,
             version=task.version,
@@ -138,10 +138,15 @@ class Desk:
             delay_ms=delay_ms(submission),
             idempotency_key=submission.idempotency_key,
             client=client,
-            weight=1 if by is None else by.weight,
             max_running=task.max_running,
             initiated_by=self.node,
             request_id=request_id,
+        )
+        if by is None and not task.cache_ms and task.fanout is None and not submission.after:
+            return spec  # more than 15 keywords above would cost every job five times as much
+        return replace(
+            spec,
+            weight=1 if by is None else by.weight,
             cache_ms=0 if submission.cache == "bypass" else task.cache_ms,
             refresh=submission.cache == "refresh",
             after=tuple(submission.after or ()),
