@@ -27,8 +27,13 @@ end
 local function note_id(id)
   fresh[id] = true
   local span = string.sub(id, 1, 5)
-  spans[span] = true
-  collect('RPUSH', 'ids:' .. span, id)
+  local list = spans[span]
+  if not list then
+    if not there('ids:' .. span) then place('spans', 0, span) end
+    list = later('RPUSH', 'ids:' .. span)
+    spans[span] = list
+  end
+  add(list, id)
 end
 
 -- Fingerprint, how long the answer is given in ms, and 0 for a job that does not share, 1 for one that does,
@@ -143,16 +148,36 @@ local function hit(source, i, id, fixed, head, queue)
 end
 
 local fills = {}
-local function fill_of(line)
-  if fills[line] then return fills[line] end
-  local queue = queue_of(line)
+local function fill_of(queue)
   if not fills[queue] then
-    local there = redis.call('HMGET', key('depths'), QUEUED .. queue, SCHEDULED .. queue)
-    fills[queue] = { queue = queue, depth = (there[1] or 0) + (there[2] or 0),
+    local waiting = redis.call('HMGET', key('depths'), QUEUED .. queue, SCHEDULED .. queue)
+    fills[queue] = { queue = queue, depth = (waiting[1] or 0) + (waiting[2] or 0),
       limit = tonumber(redis.call('HGET', key('shelf:depths'), queue) or usual_limit) }
   end
-  fills[line] = fills[queue]
   return fills[queue]
+end
+-- What jobs with the same stamp share. There are many of a kind, and most of keeping one would be to find that out.
+local kinds_of = {}
+local function kind_of(fixed)
+  local stamp = string.sub(fixed, 1, 4 + string.byte(fixed, 4))
+  local kind = kinds_of[stamp]
+  if not kind then
+    local head, length, at = struct.unpack('<I3B', stamp)
+    local line = queue_at(stamp, at, length)
+    kind = { head = head, line = line, fill = fill_of(queue_of(line)) }
+    if named_at(stamp, at, length) then kind.weight, kind.most = struct.unpack('<I2I2', stamp, at + length - TERMS) end
+    kinds_of[stamp] = kind
+  end
+  return kind
+end
+local function wait_in_line(kind, id)
+  if not kind.waiting then
+    kind.waiting = later('ZADD', 'queue:' .. kind.line)
+    rung[kind.line] = true
+  end
+  add_pair(kind.waiting, now + kind.head, id)
+  count(QUEUED, kind.line, 1)
+  tell('q', id, '')
 end
 local function refuse(i, fill)
   if fill.told ~= fill.depth then -- parts may come in meanwhile
@@ -165,19 +190,18 @@ local function refuse(i, fill)
 end
 
 local AFTER = 2 ^ 48 -- added to the delay of a job that waits for others
-local followed = {}
-local function accept(id, fixed, head, queue, delay, asks)
+local followed, made_now, specs = {}, struct.pack('<I6', now), later('HSET', 'specs')
+local function accept(id, fixed, kind, delay, asks)
   local list, anyway
+  local head, queue = kind.head, kind.line
   if delay >= AFTER then fixed, list, anyway = part('after').without_tail(fixed) end
-  local spec = struct.pack('<I6', now) .. fixed
-  put('specs', id, spec)
+  local spec = made_now .. fixed
+  add_pair(specs, id, spec)
   local job
   if list then
     followed[#followed + 1] = part('after').follower(id, list, anyway, now + delay - AFTER, head, queue)
   elseif delay == 0 then
-    enqueue(queue, now + head, id)
-    count(QUEUED, queue, 1)
-    tell('q', id, '')
+    wait_in_line(kind, id)
   else
     job = { state = SCHEDULED, flags = 0, attempt = 0, losses = 0, crashes = 0, handbacks = 0, head = head,
       due = now + delay, token = 0, started = 0, finished = 0, queue = queue, worker = '' }
@@ -205,30 +229,28 @@ for i, id in ipairs(ids) do
     answer(i, 'r', taken)
   else
     local fixed, delay = ARGV[FIXED + i], 0
-    local head, length, at = struct.unpack('<I3B', fixed)
-    local queue = queue_at(fixed, at, length)
     if delays ~= '' then delay = struct.unpack('<I8', delays, i * 8 - 7) end
-    local asks, fill = question(i), fill_of(queue)
+    local asks, kind = question(i), kind_of(fixed)
+    local fill = kind.fill
     local source = asks and asks.looks and source_of(asks.print)
     local target = not source and asks and asks.looks and joinable(asks.print, delay)
     if source then
-      hit(source, i, id, fixed, head, queue)
+      hit(source, i, id, fixed, kind.head, kind.line)
       own_key(idempotency, id)
     elseif target then
-      join(target, i, head)
+      join(target, i, kind.head)
       own_key(idempotency, target.id)
     elseif fill.depth >= fill.limit and string.sub(exempt, i, i) ~= '1' then
       refuse(i, fill)
     else
-      if named_at(fixed, at, length) then part('lines').learn(queue, struct.unpack('<I2I2', fixed, at + length - TERMS)) end
-      accept(id, fixed, head, queue, delay, asks)
+      if kind.weight then part('lines').learn(kind.line, kind.weight, kind.most) end
+      accept(id, fixed, kind, delay, asks)
       own_key(idempotency, id)
       fill.depth = fill.depth + 1
     end
   end
 end
 if #followed > 0 then part('after').hold(followed, fresh) end
-for span in pairs(spans) do place('spans', 0, span) end
 finish()
 if made.lines then part('lines').keep_learnt() end
 for name, change in pairs(counts) do
