@@ -187,8 +187,10 @@ class Broker(Protocol):
         """Let go of the store. Nothing that was answered depends on it."""
         ...
 
-    async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
+    async def submit(self, specs: Sequence[JobSpec], *, awaited: bool = False) -> list[Receipt]:
         """Keep the jobs, one receipt each, in order. After ACCEPTED the job survives any crash.
+
+        ``awaited``: `wait` will be called for each right after this; it may then have less to do.
 
         A job with ``after`` waits for those, which may stand before it in ``specs``; see `core.after`. An id
         that is known is answered like a known idempotency key: REPEATED or CONFLICT. A job that may share

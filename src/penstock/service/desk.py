@@ -77,16 +77,14 @@ class Desk:
             (checked,) = await unknown_ahead(self._broker, [spec], by)
             if isinstance(checked, PenstockError):
                 raise checked
-        if wait_s <= 0:
-            return await self._submit(spec)
-        receipt = await self._submit(spec)
+        receipt = await self._submit(spec, awaited=wait_s > 0)
         job = receipt.job
-        if job is None or job.state.final:
+        if wait_s <= 0 or job is None or job.state.final:
             return receipt
         return replace(receipt, job=await self._wait(job.id, wait_s))
 
-    async def _submit(self, spec: JobSpec) -> Receipt:
-        (receipt,) = await self._broker.submit([spec])
+    async def _submit(self, spec: JobSpec, *, awaited: bool = False) -> Receipt:
+        (receipt,) = await self._broker.submit([spec], awaited=awaited)
         answer = _answer(receipt, spec)
         if isinstance(answer, PenstockError):
             raise answer

@@ -89,15 +89,27 @@ class RedisBroker:
         await self._link.close()
         await self._mailbox.close()
 
-    async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
+    async def submit(self, specs: Sequence[JobSpec], *, awaited: bool = False) -> list[Receipt]:
         """See `Broker.submit`."""
-        now, known = await self._gather.add([pack_job(spec) for spec in specs])
+        if any(spec.after for spec in specs):  # what becomes of them the script finds out
+            return await self._as_they_stand(await self._keep(specs))
+        return await (self._keep_awaited(specs) if awaited else self._keep(specs))
+
+    async def _keep(self, specs: Sequence[JobSpec], mailbox: bytes = b"") -> list[Receipt]:
+        now, known = await self._gather.add([pack_job(spec, mailbox) for spec in specs])
         if not known:
-            receipts = [Receipt(admission=_ACCEPTED, job=lifecycle.accept(spec, now)) for spec in specs]
-        else:
-            receipts = [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
-        if any(spec.after for spec in specs):  # what became of them the script has found out
-            return await self._as_they_stand(receipts)
+            return [Receipt(admission=_ACCEPTED, job=lifecycle.accept(spec, now)) for spec in specs]
+        return [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
+
+    async def _keep_awaited(self, specs: Sequence[JobSpec]) -> list[Receipt]:
+        """The script also puts the mailbox down as waiting, for those that it keeps."""
+        elsewhere = {spec.id for spec in specs}
+        mailbox = self._mailbox.expect(elsewhere)
+        try:
+            receipts = await self._keep(specs, mailbox)
+            elsewhere -= {each.job.id for each in receipts if each.job and each.admission is _ACCEPTED}
+        finally:
+            self._mailbox.expect_no_more(elsewhere)
         return receipts
 
     async def _as_they_stand(self, receipts: list[Receipt]) -> list[Receipt]:

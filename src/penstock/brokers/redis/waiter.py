@@ -80,8 +80,9 @@ class Waiter:
 
 async def _within(answer: asyncio.Future[Any], timeout_s: float) -> bool:
     """Whether the answer came; neither the time nor a cancelled caller ever takes it back."""
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.wait({answer}, timeout=timeout_s)
+    if not answer.done():  # what was sent together mostly comes together
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({answer}, timeout=timeout_s)
     if answer.done():
         answer.result()
     return answer.done()

@@ -4,8 +4,9 @@
 -- ARGV[5]  idempotency keys, 16 bytes each, all zero for none, or nothing if there are none
 -- ARGV[6]  how many jobs of a queue may wait, if the queue has no limit of its own
 -- ARGV[7]  1 for each job that is kept even in a full queue, 0 for the others, or nothing if there are none
--- ARGV[8]  what each job shares, see ASKED, or nothing if none does
--- ARGV[9…] fixed parts, with the stamp but for the time, behind that of a job that waits for others those and
+-- ARGV[8]  a mailbox, then 1 for each job whose end it is to be told of, 0 for the others, or nothing if there are none
+-- ARGV[9]  what each job shares, see ASKED, or nothing if none does
+-- ARGV[10…] fixed parts, with the stamp but for the time, behind that of a job that waits for others those and
 -- TAIL; then, if some share, what the feed tells of each that joins
 -- Answer: clock, now, positions (from 1) of the jobs that were not kept as they came, of each how it was
 -- answered (r repeated, h cached, j joined, x refused), their ids, those jobs (see read), of each that was
@@ -14,8 +15,8 @@ local ids, delays = ids_of(ARGV[OWN]), ARGV[OWN + 1]
 -- Keeping nothing asks whether a job could be kept: this writes nothing, but is refused like any write.
 if #ids == 0 then redis.call('SETRANGE', key('nothing'), 0, '') end
 local keys = ids_of(ARGV[OWN + 2])
-local usual_limit, exempt, asked = tonumber(ARGV[OWN + 3]), ARGV[OWN + 4], ARGV[OWN + 5]
-local FIXED = OWN + 5
+local usual_limit, exempt, awaited, asked = tonumber(ARGV[OWN + 3]), ARGV[OWN + 4], ARGV[OWN + 5], ARGV[OWN + 6]
+local FIXED = OWN + 6
 local NO_KEY = string.rep('\0', 16)
 local known, owners = each('HMGET', 'specs', ids), each('HMGET', 'keys', keys)
 
@@ -191,13 +192,14 @@ end
 
 local AFTER = 2 ^ 48 -- added to the delay of a job that waits for others
 local followed, made_now, specs = {}, struct.pack('<I6', now), later('HSET', 'specs')
-local function accept(id, fixed, kind, delay, asks)
+local function accept(i, id, fixed, kind, delay, asks)
   local list, anyway
   local head, queue = kind.head, kind.line
   if delay >= AFTER then fixed, list, anyway = part('after').without_tail(fixed) end
   local spec = made_now .. fixed
   add_pair(specs, id, spec)
   local job
+  if string.sub(awaited, 16 + i, 16 + i) == '1' then put('waiters', id, string.sub(awaited, 1, 16)) end
   if list then
     followed[#followed + 1] = part('after').follower(id, list, anyway, now + delay - AFTER, head, queue)
   elseif delay == 0 then
@@ -244,7 +246,7 @@ for i, id in ipairs(ids) do
       refuse(i, fill)
     else
       if kind.weight then part('lines').learn(kind.line, kind.weight, kind.most) end
-      accept(id, fixed, kind, delay, asks)
+      accept(i, id, fixed, kind, delay, asks)
       own_key(idempotency, id)
       fill.depth = fill.depth + 1
     end
