@@ -71,6 +71,7 @@ class RedisBroker:
         self._options = options
         self._link = Link(target, options.timeout_s, clock)
         self._claims = Waiter(self._link)
+        self._exhausted: dict[tuple[str | int, ...], float] = {}
         self._reader = Reader(self._link)
         self._mailbox = Mailbox(self._link)
         self._gather = Gather(self._submit, options.timeout_s)
@@ -132,14 +133,22 @@ class RedisBroker:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + wait_s
         wanted: tuple[str | int, ...] = (worker, limit, self._options.lease_ms, _jitter(), *queues)
-        answer = await self._link.call("claim", *wanted)
+        due_at = self._exhausted.pop(wanted[4:], 0.0)
+        if wait_s > 0 and loop.time() < due_at:
+            answer = await self._claim_when_rung(wanted, min(give_up, due_at) - loop.time())
+        else:
+            answer = await self._link.call("claim", *wanted)
         while True:
             _, due_in, *given = answer
-            remaining = give_up - loop.time()
-            if given[1] or remaining <= 0:
+            due_at = loop.time() + due_in / 1000
+            if given[1] or loop.time() >= give_up:
+                # Who got less than asked for has emptied the bells: what comes rings, so the next claim can begin
+                # by waiting for that, and is spared to ask in vain.
+                if len(given[1]) < limit * _ID_SIZE:
+                    self._exhausted[wanted[4:]] = due_at
                 return read_claims(*given)
             heed_cancel(asyncio.current_task())
-            answer = await self._claim_when_rung(wanted, min(remaining, due_in / 1000))
+            answer = await self._claim_when_rung(wanted, min(give_up, due_at) - loop.time())
 
     async def _claim_when_rung(self, wanted: tuple[str | int, ...], timeout_s: float) -> list[Any]:
         """Claim the moment a bell of the queues rings, or after so long."""
@@ -311,6 +320,7 @@ class RedisBroker:
 
 
 _YES = ord("1")
+_ID_SIZE = 16
 _ACCEPTED = Admission.ACCEPTED
 
 

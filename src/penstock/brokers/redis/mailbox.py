@@ -121,6 +121,7 @@ class Mailbox:
             try:
                 await self._ask_again()
                 self._deliver(await self._next(stay_until - loop.time()))
+                await asyncio.sleep(0)  # whoever was told goes first; waiting on is in no hurry
             except PenstockError:
                 self._asked_on = 0
                 await asyncio.sleep(AGAIN_S)

@@ -34,7 +34,7 @@ class Waiter:
         must learn what it now holds. Raises BROKER_UNAVAILABLE.
         """
         line, number = await self._take()
-        answers = [line.send(*command) for command in (blocking, *then)]
+        answers = line.send_together(blocking, *then)
         try:
             if not await _within(answers[0], timeout_s):
                 await self._let_go(answers[0], number)
