@@ -23,7 +23,14 @@ local function promote()
   start_over()
 end
 
--- Ids and ranks of the best jobs of several queues without other lines, as one line.
+-- Ids of the best jobs of a line, taken from it. ZPOPMIN would look up each, and write out its rank.
+local function take(name, most)
+  local ids = redis.call('ZRANGE', name, 0, most - 1)
+  if #ids > 0 then redis.call('ZREMRANGEBYRANK', name, 0, #ids - 1) end
+  return ids
+end
+
+-- Ids of the best jobs of several queues without other lines.
 local function merge(names)
   local line = {}
   for _, queue in ipairs(names) do
@@ -33,8 +40,7 @@ local function merge(names)
   table.sort(line, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
   local taken = {}
   for i = 1, math.min(limit, #line) do
-    taken[#taken + 1] = line[i][2]
-    taken[#taken + 1] = line[i][1]
+    taken[i] = line[i][2]
     collect('ZREM', 'queue:' .. line[i][3], line[i][2])
   end
   return taken
@@ -85,18 +91,14 @@ end
 local found, capped = candidates()
 local any_named = false
 for _, line in ipairs(found) do any_named = any_named or named(line) end
-local line = {}
-if #found == 1 then
-  local most = any_named and math.min(limit, part('lines').room(found[1])) or limit
-  line = redis.call('ZPOPMIN', key('queue:' .. found[1]), most)
-elseif any_named then
-  line = part('lines').choose(found, limit, asked)
-elseif #found > 1 then
-  line = merge(found)
-end
-
 local ids = {}
-for i = 1, #line / 2 do ids[i] = line[i * 2 - 1] end
+if #found == 1 then
+  ids = take(key('queue:' .. found[1]), any_named and math.min(limit, part('lines').room(found[1])) or limit)
+elseif any_named then
+  ids = part('lines').choose(found, limit, asked)
+elseif #found > 1 then
+  ids = merge(found)
+end
 local chosen = #ids
 if withdrawing then ids = part('family').startable(ids) end
 local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)

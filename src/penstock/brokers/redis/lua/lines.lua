@@ -153,7 +153,7 @@ local function head(contender)
   if id then return tonumber(contender.jobs[contender.at + 1]), id end
 end
 
--- Ids and ranks of the best jobs of several lines.
+-- Ids of the best jobs of several lines.
 local function choose(found, limit, queues)
   local contenders, shared = {}, false
   for i, line in ipairs(found) do
@@ -168,7 +168,7 @@ local function choose(found, limit, queues)
   table.sort(queues)
   tags, moved, crew = {}, {}, key('served:' .. redis.sha1hex(table.concat(queues, ',')))
   local taken = {}
-  while #taken < 2 * limit do
+  while #taken < limit do
     local best, best_band, best_tag, best_rank, best_id
     for _, one in ipairs(contenders) do
       local rank, id = head(one)
@@ -190,7 +190,7 @@ local function choose(found, limit, queues)
       move(best_band .. best.client, best_tag + stride(best.client))
     end
     collect('ZREM', 'queue:' .. best.line, best_id)
-    taken[#taken + 1], taken[#taken + 2] = best_id, best_rank
+    taken[#taken + 1] = best_id
   end
   if shared then keep_tags() end
   return taken

@@ -165,7 +165,7 @@ local function kind_of(fixed)
   if not kind then
     local head, length, at = struct.unpack('<I3B', stamp)
     local line = queue_at(stamp, at, length)
-    kind = { head = head, line = line, fill = fill_of(queue_of(line)) }
+    kind = { head = head, line = line, rank = string.format('%.0f', now + head), fill = fill_of(queue_of(line)) }
     if named_at(stamp, at, length) then kind.weight, kind.most = struct.unpack('<I2I2', stamp, at + length - TERMS) end
     kinds_of[stamp] = kind
   end
@@ -176,7 +176,7 @@ local function wait_in_line(kind, id)
     kind.waiting = later('ZADD', 'queue:' .. kind.line)
     rung[kind.line] = true
   end
-  add_pair(kind.waiting, now + kind.head, id)
+  add_pair(kind.waiting, kind.rank, id) -- a text, as Redis would write out each number anew
   count(QUEUED, kind.line, 1)
   tell('q', id, '')
 end
