@@ -162,7 +162,7 @@ def test_what_is_no_id_stands_for_no_job(wrong):
 def test_lists_that_say_nothing_are_left_out():
     plain = [pack_job(JobSpec(id=new_id(), task="t")) for _ in range(3)]
     _, delays, keys, _, always, awaited, asked, *fixed = pack_jobs(plain, 10)
-    assert (delays, keys, always, asked, len(fixed)) == (b"", b"", b"", b"", 3)
+    assert (delays, keys, always, awaited, asked, len(fixed)) == (b"", b"", b"", b"", b"", 3)
     late = pack_job(JobSpec(id=new_id(), task="t", delay_ms=5, idempotency_key="k"))
     _, delays, keys, *_ = pack_jobs([*plain, late], 10)
     assert (len(delays), len(keys)) == (4 * 8, 4 * 16)

@@ -71,7 +71,7 @@ class RedisBroker:
         self._options = options
         self._link = Link(target, options.timeout_s, clock)
         self._claims = Waiter(self._link)
-        self._exhausted: dict[tuple[str | int, ...], float] = {}
+        self._exhausted: dict[tuple[str | int, ...], float] = {}  # queues -> when something is due in them
         self._reader = Reader(self._link)
         self._mailbox = Mailbox(self._link)
         self._gather = Gather(self._submit, options.timeout_s)
@@ -142,8 +142,8 @@ class RedisBroker:
             _, due_in, *given = answer
             due_at = loop.time() + due_in / 1000
             if given[1] or loop.time() >= give_up:
-                # Who got less than asked for has emptied the bells: what comes rings, so the next claim can begin
-                # by waiting for that, and is spared to ask in vain.
+                # Who got less than asked for has emptied the bells. What comes now rings, so the next claim
+                # can begin by waiting for that, and is spared to ask in vain.
                 if len(given[1]) < limit * _ID_SIZE:
                     self._exhausted[wanted[4:]] = due_at
                 return read_claims(*given)

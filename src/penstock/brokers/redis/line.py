@@ -47,6 +47,7 @@ class Line(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             for answer in answers:
                 answer.set_exception(LineLostError("the connection is closed"))
+                answer.exception()  # nobody may come to look at it
             return answers
         packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # its stub forgets the …
         self._transport.write(packed[0] if len(packed) == 1 else b"".join(packed))

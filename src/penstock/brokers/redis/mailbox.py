@@ -40,7 +40,7 @@ class Mailbox:
         self._asked_on = 0
 
     def expect(self, job_ids: Iterable[str]) -> bytes:
-        """The mailbox with which to submit jobs that `wait` is called for soon, and then spares a round trip."""
+        """What to submit jobs with that `wait` is called for soon, so that they need not be watched."""
         loop = asyncio.get_running_loop()
         self._read_on()
         for job_id in job_ids:

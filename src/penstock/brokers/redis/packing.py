@@ -16,7 +16,7 @@ from penstock.ports import Held
 Argument = bytes | str | int
 PackedJob = tuple[bytes, bytes, int, bytes, bytes, bytes, bool, bytes]
 """Id, fixed part, delay in ms, digest of the idempotency key or nothing, what it shares and tells, or nothing
-(see `pack_asked`), whether it is kept even in a full queue, and the mailbox to tell of its end, or nothing."""
+(see `pack_asked`), whether it is kept even in a full queue, the mailbox to tell of its end, or nothing."""
 
 AFTER = 2**48
 """Added to the delay of a job that waits for others."""
