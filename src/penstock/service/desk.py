@@ -141,7 +141,7 @@ class Desk:
             request_id=request_id,
         )
         if by is None and not task.cache_ms and task.fanout is None and not submission.after:
-            return spec  # more than 15 keywords above would cost every job four times as much
+            return spec  # more than 15 keywords in the call above would make it four times as slow
         return replace(
             spec,
             weight=1 if by is None else by.weight,

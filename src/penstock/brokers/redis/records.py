@@ -268,7 +268,7 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
 
 
 def _with_rare(spec: JobSpec, fixed: _Fixed) -> JobSpec:
-    """With what `_rare` packs. A call with more than 15 keywords above would cost every job four times as much."""
+    """With what `_rare` packs. More than 15 keywords in the call above would make it four times as slow."""
     return replace(
         spec,
         cache_ms=fixed.cache_ms,

@@ -1,7 +1,7 @@
 """The verbs as Lua scripts: what they have in common, parts that few calls need, then the verb's own file.
 
-Each is nested in the one before. Making functions is most of a short call: for each variable that a function uses
-Lua 5.1 looks through those of the block around it, but takes those from further out as they are.
+Each is nested in the one before. Making functions is much of a short call: for each variable that a function
+uses Lua 5.1 looks through those of the block around it, but takes those from further out as they are.
 """
 
 import hashlib
