@@ -6,9 +6,11 @@ import pytest
 from kit.backends import RedisBackend
 from kit.redis import owner
 from kit.time import deadline
-from kit.values import claim, finish, ids, spec, submit, submit_one
+from kit.values import claim, finish, get_one, ids, spec, submit, submit_one
 
+from penstock.core.job import State
 from penstock.ports import Broker
+from support.wait import eventually
 
 pytestmark = pytest.mark.parametrize("backend", ["redis", "valkey"], indirect=True)
 
@@ -52,12 +54,25 @@ async def test_a_batch_of_plain_jobs_takes_as_many_commands_as_one(backend: Redi
     assert counts[1] <= 3 * PER_CALL
 
 
+async def test_a_job_that_succeeds_although_it_was_to_stop_leaves_no_order_behind(
+    backend: RedisBackend,
+) -> None:
+    broker = await backend.open()
+    job = await submit_one(broker)
+    (taken,) = await claim(broker)
+    await broker.cancel([job.id])
+    assert await broker.settle([finish(taken)]) == [True]
+    assert (await get_one(broker, job.id)).state is State.SUCCEEDED
+    assert await broker._link.ask("EXISTS", broker._link.key("stopping")) == 0
+
+
 async def test_a_claim_after_one_that_left_nothing_begins_by_waiting(backend: RedisBackend) -> None:
     broker = await backend.open()
     first = await submit_one(broker)
     assert ids(await broker.claim("w", ["default"], 2, WAIT_S)) == [first.id]
     before = called(backend)
     waiting = asyncio.ensure_future(broker.claim("w", ["default"], 2, WAIT_S))
+    await eventually(lambda: owner(backend).info("clients")["blocked_clients"] == 1, what="it waits")
     second = await submit_one(broker)
     async with deadline():
         assert ids(await waiting) == [second.id]
@@ -69,7 +84,7 @@ async def test_a_claim_that_begins_by_waiting_wakes_for_what_is_due(backend: Red
     first = await submit_one(broker)
     (late,) = await submit(broker, spec(delay_ms=300))
     assert ids(await broker.claim("w", ["default"], 2, WAIT_S)) == [first.id]
-    async with deadline():
+    async with deadline(WAIT_S / 3):
         assert ids(await broker.claim("w", ["default"], 2, WAIT_S)) == [late.id]
 
 
