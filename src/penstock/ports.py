@@ -30,7 +30,7 @@ class Admission(StrEnum):
     REFUSED = "refused"
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The answer to one submission. ``job`` is as it stands now, None if nothing was stored.
 
     CONFLICT: the idempotency key was used before with another fingerprint; ``job`` is that one. CACHED: the
@@ -42,7 +42,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     full: Full | None = None
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
+class Held(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A claim that a worker holds, with what its attempt has said since the last renewal."""
 
     job_id: str
@@ -187,8 +187,10 @@ class Broker(Protocol):
         """Let go of the store. Nothing that was answered depends on it."""
         ...
 
-    async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
+    async def submit(self, specs: Sequence[JobSpec], *, awaited: bool = False) -> list[Receipt]:
         """Keep the jobs, one receipt each, in order. After ACCEPTED the job survives any crash.
+
+        ``awaited``: `wait` will be called for each right after this; it may then have less to do.
 
         A job with ``after`` waits for those, which may stand before it in ``specs``; see `core.after`. An id
         that is known is answered like a known idempotency key: REPEATED or CONFLICT. A job that may share

@@ -174,3 +174,48 @@ async def test_waiting_lives_through_an_outage(backend: Backend) -> None:
     await other.settle([finish(claimed)])
     async with deadline():
         assert (await waiting).state is State.SUCCEEDED
+
+
+async def test_a_job_submitted_as_awaited_is_told_whenever_it_ends(backend: Backend) -> None:
+    broker, other = await backend.open(), await backend.open()
+    for ends_first in (False, True):
+        (receipt,) = await broker.submit([spec()], awaited=True)
+        claimed = await claim_one(other)
+        if ends_first:
+            await other.settle([finish(claimed)])
+        waiting = wait_for(broker, receipt.job.id)
+        if not ends_first:
+            await begun(waiting)
+            await other.settle([finish(claimed)])
+        async with deadline():
+            ended = await waiting
+        assert (ended.id, ended.state) == (receipt.job.id, State.SUCCEEDED)
+        assert [ended] == await broker.get([receipt.job.id])
+
+
+async def test_an_awaited_job_that_was_known_is_looked_at(backend: Backend) -> None:
+    broker, other = await backend.open(), await backend.open()
+    done = await run_one(other)
+    (receipt,) = await broker.submit([done.spec], awaited=True)
+    assert receipt.job == done
+    async with deadline(5):
+        assert await broker.wait(done.id, WAIT_S) == done
+
+
+async def test_an_awaited_job_after_another_is_told_if_it_is_given_up_at_once(backend: Backend) -> None:
+    broker = await backend.open()
+    failed = await run_one(broker, Cancelled())
+    (receipt,) = await broker.submit([spec(after=(failed.id,))], awaited=True)
+    async with deadline(5):
+        assert (await broker.wait(receipt.job.id, WAIT_S)).state is State.CANCELLED
+
+
+async def test_awaiting_lasts_until_somebody_comes_and_several_may(backend: Backend) -> None:
+    broker = await backend.open()
+    (receipt,) = await broker.submit([spec()], awaited=True)
+    assert (await broker.wait(receipt.job.id, SHORT_S)).state is State.QUEUED
+    waiting = [wait_for(broker, receipt.job.id) for _ in range(2)]
+    await begun(waiting[0])
+    await broker.settle([finish(await claim_one(broker))])
+    async with deadline():
+        assert {job.state for job in await asyncio.gather(*waiting)} == {State.SUCCEEDED}

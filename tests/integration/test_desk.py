@@ -171,9 +171,9 @@ def calls(desk, monkeypatch):
     for name in ("submit", "wait"):
 
         def counting(verb, name=name):
-            async def counted(*args):
+            async def counted(*args, **kwargs):
                 asked.append(name)
-                return await verb(*args)
+                return await verb(*args, **kwargs)
 
             return counted
 
@@ -205,8 +205,8 @@ async def test_job_of_somebody_else_is_looked_at_before_it_is_waited_for(house, 
     (claim,) = await house.hands.take()
     submit = desk._broker.submit
 
-    async def submit_before_the_end(specs):
-        receipts = await submit(specs)
+    async def submit_before_the_end(specs, **kwargs):
+        receipts = await submit(specs, **kwargs)
         await house.hands.end(claim)
         return receipts
 

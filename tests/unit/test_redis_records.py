@@ -113,7 +113,7 @@ def test_the_stamp_tells_the_script_the_place_in_line_and_the_queue(spec):
     length = fixed[3]
     assert int.from_bytes(fixed[:3], "little") == rank(spec.priority, 0)
     name, suffix = fixed[4 : 4 + length], b""
-    if (spec.client or spec.max_running is not None) and len(name) >= SUFFIX:
+    if (spec.client or (spec.max_running is not None and spec.task)) and len(name) >= SUFFIX:
         name, suffix = name[:-SUFFIX], name[-SUFFIX:]
     assert (name.decode() or "default") == spec.queue
     assert (suffix[:1] == b"\0") == bool(suffix)
@@ -161,8 +161,8 @@ def test_what_is_no_id_stands_for_no_job(wrong):
 
 def test_lists_that_say_nothing_are_left_out():
     plain = [pack_job(JobSpec(id=new_id(), task="t")) for _ in range(3)]
-    _, delays, keys, _, always, asked, *fixed = pack_jobs(plain, 10)
-    assert (delays, keys, always, asked, len(fixed)) == (b"", b"", b"", b"", 3)
+    _, delays, keys, _, always, awaited, asked, *fixed = pack_jobs(plain, 10)
+    assert (delays, keys, always, awaited, asked, len(fixed)) == (b"", b"", b"", b"", b"", 3)
     late = pack_job(JobSpec(id=new_id(), task="t", delay_ms=5, idempotency_key="k"))
     _, delays, keys, *_ = pack_jobs([*plain, late], 10)
     assert (len(delays), len(keys)) == (4 * 8, 4 * 16)

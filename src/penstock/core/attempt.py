@@ -28,7 +28,7 @@ class MergeStep(msgspec.Struct, frozen=True, tag=True, array_like=True):
     block: int
 
 
-class Run(msgspec.Struct, frozen=True, tag=True, array_like=True):
+class Run(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
     """Run one attempt of a task on canonical JSON parameters, within so much time and CPU time.
 
     ``part``: the parameters are a part's. ``step``: what is to be done with a job that has parts.
@@ -46,7 +46,7 @@ class Run(msgspec.Struct, frozen=True, tag=True, array_like=True):
     step: SplitStep | MergeStep | None = None
 
 
-class Batch(msgspec.Struct, frozen=True, tag=True, array_like=True):
+class Batch(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
     """Attempts to be run one after the other."""
 
     runs: tuple[Run, ...]
@@ -71,7 +71,7 @@ class Reply(msgspec.Struct, frozen=True, tag=True, array_like=True):
     error: str = ""
 
 
-class Done(msgspec.Struct, frozen=True, tag=True, array_like=True):
+class Done(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
     """The attempt returned; ``result`` is JSON."""
 
     token: int

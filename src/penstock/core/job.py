@@ -1,4 +1,7 @@
-"""A job as an inert, frozen value. Verbs live on the broker; rules live in ``lifecycle``."""
+"""A job as an inert, frozen value. Verbs live on the broker; rules live in ``lifecycle``.
+
+The values that there are many of can be no part of a cycle, so the collector of those need not follow them.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -72,7 +75,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     backoff_cap_ms: int = 600_000
 
 
-class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The part of a job that never changes after it was submitted.
 
     ``params`` is canonical JSON of the validated parameters. ``delay_ms`` counts from the moment
@@ -141,7 +144,7 @@ class Parts(msgspec.Struct, frozen=True):
     known: bool = True
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything the broker knows of one job at one moment. Times are UTC milliseconds.
 
     ``attempt`` counts the attempts that were used up; ``losses`` counts attempts that ended because

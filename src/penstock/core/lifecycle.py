@@ -22,7 +22,7 @@ _HEAD_START = MappingProxyType(
 )
 
 
-class Succeeded(msgspec.Struct, frozen=True, tag=True):
+class Succeeded(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The task returned; ``result`` is its JSON."""
 
     result: msgspec.Raw
@@ -76,7 +76,7 @@ class Merged(msgspec.Struct, frozen=True, tag=True):
 Outcome = Succeeded | Failed | Cancelled | Released | Lost | HandedBack | Split | Merged
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The right to run one attempt; ``token`` settles it as long as no later claim exists.
 
     ``lost_by`` names the vanished worker when the claim comes from reclaiming, ``begun_at`` tells when
@@ -97,7 +97,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     ready: int = 0
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The job's next state, ready to be stored. ``delay_ms`` counts from the broker's present."""
 
     state: State
@@ -109,7 +109,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     error: JobError | None = None
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One finished attempt: what to store if its token still holds.
 
     ``if_cancelled`` replaces ``verdict`` when a cancel was requested before the settlement came.

@@ -72,6 +72,7 @@ class RedisBroker:
         self._options = options
         self._link = Link(target, options.timeout_s, clock)
         self._claims = Waiter(self._link)
+        self._exhausted: dict[tuple[str | int, ...], float] = {}  # queues -> when something is due in them
         self._reader = Reader(self._link)
         self._mailbox = Mailbox(self._link)
         self._gather = Gather(self._submit, options.timeout_s)
@@ -90,15 +91,27 @@ class RedisBroker:
         await self._link.close()
         await self._mailbox.close()
 
-    async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
+    async def submit(self, specs: Sequence[JobSpec], *, awaited: bool = False) -> list[Receipt]:
         """See `Broker.submit`."""
-        now, known = await self._gather.add([pack_job(spec) for spec in specs])
+        if any(spec.after for spec in specs):  # what becomes of them the script finds out
+            return await self._as_they_stand(await self._keep(specs))
+        return await (self._keep_awaited(specs) if awaited else self._keep(specs))
+
+    async def _keep(self, specs: Sequence[JobSpec], mailbox: bytes = b"") -> list[Receipt]:
+        now, known = await self._gather.add([pack_job(spec, mailbox) for spec in specs])
         if not known:
-            receipts = [Receipt(admission=_ACCEPTED, job=lifecycle.accept(spec, now)) for spec in specs]
-        else:
-            receipts = [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
-        if any(spec.after for spec in specs):  # what became of them the script has found out
-            return await self._as_they_stand(receipts)
+            return [Receipt(admission=_ACCEPTED, job=lifecycle.accept(spec, now)) for spec in specs]
+        return [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs)]
+
+    async def _keep_awaited(self, specs: Sequence[JobSpec]) -> list[Receipt]:
+        """The script also puts the mailbox down as waiting, for those that it keeps."""
+        elsewhere = {spec.id for spec in specs}
+        mailbox = self._mailbox.expect(elsewhere)
+        try:
+            receipts = await self._keep(specs, mailbox)
+            elsewhere -= {each.job.id for each in receipts if each.job and each.admission is _ACCEPTED}
+        finally:
+            self._mailbox.expect_no_more(elsewhere)
         return receipts
 
     async def _as_they_stand(self, receipts: list[Receipt]) -> list[Receipt]:
@@ -121,14 +134,22 @@ class RedisBroker:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + wait_s
         wanted: tuple[str | int, ...] = (worker, limit, self._options.lease_ms, _jitter(), *queues)
-        answer = await self._link.call("claim", *wanted)
+        due_at = self._exhausted.pop(wanted[4:], 0.0)
+        if wait_s > 0 and loop.time() < due_at:
+            answer = await self._claim_when_rung(wanted, min(give_up, due_at) - loop.time())
+        else:
+            answer = await self._link.call("claim", *wanted)
         while True:
             _, due_in, *given = answer
-            remaining = give_up - loop.time()
-            if given[1] or remaining <= 0:
+            due_at = loop.time() + due_in / 1000
+            if given[1] or loop.time() >= give_up:
+                # Who got less than asked for has emptied the bells. What comes now rings, so the next claim
+                # can begin by waiting for that, and is spared to ask in vain.
+                if len(given[1]) < limit * _ID_SIZE:
+                    self._exhausted[wanted[4:]] = due_at
                 return read_claims(*given)
             heed_cancel()
-            answer = await self._claim_when_rung(wanted, min(remaining, due_in / 1000))
+            answer = await self._claim_when_rung(wanted, min(give_up, due_at) - loop.time())
 
     async def _claim_when_rung(self, wanted: tuple[str | int, ...], timeout_s: float) -> list[Any]:
         """Claim the moment a bell of the queues rings, or after so long."""
@@ -300,6 +321,7 @@ class RedisBroker:
 
 
 _YES = ord("1")
+_ID_SIZE = 16
 _ACCEPTED = Admission.ACCEPTED
 
 

@@ -38,13 +38,21 @@ class Line(asyncio.Protocol):
 
     def send(self, *command: bytes | str | int) -> asyncio.Future[Any]:
         """Send a command; the future holds its answer, or raises `LineLostError`."""
-        answer = self._loop.create_future()
-        if self._transport is None or self._transport.is_closing():
-            answer.set_exception(LineLostError("the connection is closed"))
-            return answer
-        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub forgets the …
-        self._waiting.append(answer)
+        (answer,) = self.send_together(command)
         return answer
+
+    def send_together(self, *commands: tuple[bytes | str | int, ...]) -> list[asyncio.Future[Any]]:
+        """Send commands in one piece, so that the server wakes once for them."""
+        answers = [self._loop.create_future() for _ in commands]
+        if self._transport is None or self._transport.is_closing():
+            for answer in answers:
+                answer.set_exception(LineLostError("the connection is closed"))
+                answer.exception()  # nobody may come to look at it
+            return answers
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # its stub forgets the …
+        self._transport.write(packed[0] if len(packed) == 1 else b"".join(packed))
+        self._waiting.extend(answers)
+        return answers
 
     def close(self) -> None:
         """Hang up; who still waits for an answer is told at once."""

@@ -8,7 +8,7 @@ same round trip.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import hiredis
 
@@ -24,6 +24,9 @@ STAY_S = 30.0
 
 AGAIN_S = 0.2
 
+AHEAD_S = 10.0
+"""How long a job that was submitted as awaited is expected before anybody has come to wait for it."""
+
 
 class Mailbox:
     """One per broker; its reader runs while somebody waits."""
@@ -33,17 +36,43 @@ class Mailbox:
         self._waiter = Waiter(link)
         self._box = secrets.token_hex(8)
         self._expected: dict[str, set[asyncio.Future[Job]]] = {}
+        self._ahead: dict[str, tuple[asyncio.Future[Job], asyncio.TimerHandle]] = {}
         self._reader: asyncio.Task[None] | None = None
         self._asked_on = 0
+
+    def expect(self, job_ids: Iterable[str]) -> bytes:
+        """What to submit jobs with that `wait` is called for soon, so that they need not be watched."""
+        loop = asyncio.get_running_loop()
+        self._read_on()
+        for job_id in job_ids:
+            ended: asyncio.Future[Job] = loop.create_future()
+            self._expected.setdefault(job_id, set()).add(ended)
+            forget = loop.call_later(AHEAD_S, self.expect_no_more, (job_id,))
+            self._ahead[job_id] = ended, forget
+        return self._box.encode()
+
+    def expect_no_more(self, job_ids: Iterable[str]) -> None:
+        """They were not kept with the mailbox, or nobody has come to wait."""
+        for job_id in job_ids:
+            if ahead := self._take_ahead(job_id):
+                self._drop(job_id, ahead)
+
+    def _take_ahead(self, job_id: str) -> asyncio.Future[Job] | None:
+        ended, forget = self._ahead.pop(job_id, (None, None))
+        if forget is not None:
+            forget.cancel()
+        return ended
 
     async def wait(self, job_id: str, wait_s: float) -> Job | None:
         """See `Broker.wait`."""
         give_up = asyncio.get_running_loop().time() + wait_s
-        with self._expecting(job_id) as ended:
-            (job,) = await self._watch([job_id])
-            heed_cancel()
-            if job is None or job.state.final:
-                return job
+        ahead = self._take_ahead(job_id)
+        with self._expecting(job_id, ahead) as ended:
+            if ahead is None:
+                (job,) = await self._watch([job_id])
+                heed_cancel()
+                if job is None or job.state.final:
+                    return job
             self._read_on()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(give_up):
@@ -58,16 +87,19 @@ class Mailbox:
             await asyncio.wait({self._reader})
 
     @contextlib.contextmanager
-    def _expecting(self, job_id: str) -> Iterator[asyncio.Future[Job]]:
-        ended: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+    def _expecting(self, job_id: str, ahead: asyncio.Future[Job] | None) -> Iterator[asyncio.Future[Job]]:
+        ended = ahead or asyncio.get_running_loop().create_future()
         self._expected.setdefault(job_id, set()).add(ended)
         try:
             yield ended
         finally:
-            waiting = self._expected[job_id]
-            waiting.discard(ended)
-            if not waiting:
-                del self._expected[job_id]
+            self._drop(job_id, ended)
+
+    def _drop(self, job_id: str, ended: asyncio.Future[Job]) -> None:
+        waiting = self._expected[job_id]
+        waiting.discard(ended)
+        if not waiting:
+            del self._expected[job_id]
 
     async def _watch(self, job_ids: Sequence[str]) -> list[Job | None]:
         """The jobs as they stand; of those that go on, the end will be told."""
@@ -90,6 +122,7 @@ class Mailbox:
             try:
                 await self._ask_again()
                 self._deliver(await self._next(stay_until - loop.time()))
+                await asyncio.sleep(0)  # whoever was told goes first; waiting on is in no hurry
             except PenstockError:
                 self._asked_on = 0
                 await asyncio.sleep(AGAIN_S)

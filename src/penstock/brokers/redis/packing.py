@@ -14,9 +14,9 @@ from penstock.core.lifecycle import Settlement, Verdict, cancelled_error
 from penstock.ports import Held
 
 Argument = bytes | str | int
-PackedJob = tuple[bytes, bytes, int, bytes, bytes, bytes, bool]
+PackedJob = tuple[bytes, bytes, int, bytes, bytes, bytes, bool, bytes]
 """Id, fixed part, delay in ms, digest of the idempotency key or nothing, what it shares and tells, or nothing
-(see `pack_asked`), and whether it is kept even in a full queue."""
+(see `pack_asked`), whether it is kept even in a full queue, the mailbox to tell of its end, or nothing."""
 
 AFTER = 2**48
 """Added to the delay of a job that waits for others."""
@@ -37,7 +37,7 @@ def pack_ids(job_ids: Sequence[str]) -> bytes:
     return b"".join([id_bytes(job_id) or NO_ID for job_id in job_ids])
 
 
-def pack_job(spec: JobSpec) -> PackedJob:
+def pack_job(spec: JobSpec, mailbox: bytes = b"") -> PackedJob:
     """A job to submit. Raises UnicodeError for text that is none."""
     raw = id_bytes(spec.id)
     if raw is None:
@@ -45,8 +45,8 @@ def pack_job(spec: JobSpec) -> PackedJob:
     key = b"" if spec.idempotency_key is None else _digest(spec.client or "", spec.idempotency_key)
     asked, exempt = pack_asked(spec), spec.part is not None
     if spec.after:
-        return raw, pack_spec(spec) + _pack_after(spec), spec.delay_ms + AFTER, key, *asked, exempt
-    return raw, pack_spec(spec), spec.delay_ms, key, *asked, exempt
+        return raw, pack_spec(spec) + _pack_after(spec), spec.delay_ms + AFTER, key, *asked, exempt, mailbox
+    return raw, pack_spec(spec), spec.delay_ms, key, *asked, exempt, mailbox
 
 
 def _pack_after(spec: JobSpec) -> bytes:
@@ -56,14 +56,15 @@ def _pack_after(spec: JobSpec) -> bytes:
 
 def pack_jobs(jobs: Sequence[PackedJob], max_depth: int) -> list[Argument]:
     """The arguments of ``submit.lua``."""
-    ids, fixed, delays, keys, asked, told, exempt = zip(*jobs, strict=True) if jobs else ((),) * 7
+    ids, fixed, delays, keys, asked, told, exempt, boxes = zip(*jobs, strict=True) if jobs else ((),) * 8
     late = b"".join([delay.to_bytes(8, "little") for delay in delays]) if any(delays) else b""
     named = b"".join([key or NO_ID for key in keys]) if any(keys) else b""
     always = bytes(_DIGITS[one] for one in exempt) if any(exempt) else b""
+    waiting = max(boxes) + bytes(_DIGITS[box != b""] for box in boxes) if any(boxes) else b""
     if not any(asked):
-        return [b"".join(ids), late, named, max_depth, always, b"", *fixed]
+        return [b"".join(ids), late, named, max_depth, always, waiting, b"", *fixed]
     shares = b"".join([one or NOTHING_ASKED for one in asked])
-    return [b"".join(ids), late, named, max_depth, always, shares, *fixed, *told]
+    return [b"".join(ids), late, named, max_depth, always, waiting, shares, *fixed, *told]
 
 
 _DIGITS = b"01"

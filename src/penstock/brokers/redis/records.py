@@ -4,7 +4,6 @@ The layouts of stamps and records are those of ``lua/common.lua``; only Python r
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import repeat
@@ -51,11 +50,11 @@ _SUFFIX = 1 + 2 * _DIGEST + _TERMS.size
 _LONGEST_LINE = 0xFF - _SUFFIX
 _CHARGED = Struct("<HBBB")
 _FAMILY = Struct("<7sIIIIIIBBB")
-_HEX = re.compile("[0-9a-f]{64}")
-_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_HASH_DIGITS = 64
+_ID_LENGTH, _ID_DASHES = 36, slice(8, 24, 5)
 
 
-class _Fixed(msgspec.Struct, frozen=True, array_like=True):
+class _Fixed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What never changes of a job, apart from its id and queue.
 
     A queued job should cost as few bytes as can be: text that is a hash or an id is kept as half as many
@@ -103,6 +102,8 @@ _PRIORITIES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
 _PLACES = {priority: place for place, priority in enumerate(_PRIORITIES)}
 _BY_HEAD = {lifecycle.rank(priority, 0).to_bytes(3, "little"): priority for priority in _PRIORITIES}
 _NOTHING = (None, 0)
+_NOTHING_RARE = 0x9C
+"""The first byte of a msgpack array of at most twelve fields: those before what `_rare` packs."""
 
 USUAL_QUEUE = "default"
 """The queue that a stamp does not name."""
@@ -110,7 +111,18 @@ USUAL_QUEUE = "default"
 
 def id_bytes(job_id: str) -> bytes | None:
     """A job id as the scripts keep it, None for what cannot be one."""
-    return bytes.fromhex(job_id.replace("-", "")) if _UUID.fullmatch(job_id) else None
+    if len(job_id) != _ID_LENGTH or job_id[_ID_DASHES] != "----":
+        return None
+    return _from_hex(job_id.replace("-", ""))
+
+
+def _from_hex(text: str) -> bytes | None:
+    """What those digits stand for, if exactly they do: neither capitals nor blanks."""
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return raw if raw.hex() == text else None
 
 
 def id_text(raw: bytes) -> str:
@@ -126,17 +138,13 @@ def id_texts(raw: bytes) -> list[str]:
 
 def pack_spec(spec: JobSpec) -> bytes:
     """The fixed part of a job, in front of it its stamp but for the time at which it is kept."""
-    queue = b"" if spec.queue == USUAL_QUEUE else spec.queue.encode()
-    if spec.client is not None or spec.max_running is not None:
-        queue = _line(queue, spec)
-    stamp = lifecycle.rank(spec.priority, 0).to_bytes(3, "little") + bytes((len(queue),)) + queue
     fields: tuple[Any, ...] = (
         spec.task,
         spec.version,
         bytes(spec.params),
         _PLACES[spec.priority],
         _pack_limits(spec.limits),
-        bytes.fromhex(spec.fingerprint) if _HEX.fullmatch(spec.fingerprint) else spec.fingerprint,
+        _short_hash(spec.fingerprint),
         spec.initiated_by,
         spec.delay_ms,
         _short(spec.request_id),
@@ -149,7 +157,7 @@ def pack_spec(spec: JobSpec) -> bytes:
     told = len(fields)
     while fields[told - 1] in _NOTHING:
         told -= 1
-    return stamp + _encode(fields[:told])
+    return _stamp(spec) + _encode(fields[:told])
 
 
 def _is_rare(spec: JobSpec) -> bool:
@@ -184,6 +192,23 @@ def _rare(spec: JobSpec) -> tuple[Any, ...]:
 def digest(name: str) -> bytes:
     """A client or a task as the scripts know it; all zero for none."""
     return hashlib.blake2b(name.encode(), digest_size=_DIGEST).digest() if name else bytes(_DIGEST)
+
+
+def _stamp(spec: JobSpec) -> bytes:
+    if spec.client is None and spec.max_running is None:
+        return _plain_stamp(spec.priority, spec.queue)
+    line = _line(_shown_queue(spec.queue), spec)
+    return _plain_stamp(spec.priority, USUAL_QUEUE)[:3] + bytes((len(line),)) + line
+
+
+@lru_cache  # a queue's jobs share theirs
+def _plain_stamp(priority: Priority, queue: str) -> bytes:
+    name = _shown_queue(queue)
+    return lifecycle.rank(priority, 0).to_bytes(3, "little") + bytes((len(name),)) + name
+
+
+def _shown_queue(queue: str) -> bytes:
+    return b"" if queue == USUAL_QUEUE else queue.encode()
 
 
 def _line(queue: bytes, spec: JobSpec) -> bytes:
@@ -222,8 +247,8 @@ def _read_limits(packed: bytes | None) -> Limits:
 def read_spec(job_id: str, stored: bytes) -> JobSpec:
     """The spec from the stamped fixed part."""
     body = _STAMP + stored[9]
-    fixed = _decode(memoryview(stored)[body:])
-    return JobSpec(
+    fixed = _decode(stored[body:])
+    spec = JobSpec(
         id=job_id,
         task=fixed.task,
         version=fixed.version,
@@ -238,6 +263,14 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         initiated_by=fixed.initiated_by,
         request_id=_long(fixed.request_id),
         parent_id=_long(fixed.parent_id),
+    )
+    return spec if stored[body] <= _NOTHING_RARE else _with_rare(spec, fixed)
+
+
+def _with_rare(spec: JobSpec, fixed: _Fixed) -> JobSpec:
+    """With what `_rare` packs. More than 15 keywords in the call above would make it four times as slow."""
+    return replace(
+        spec,
         cache_ms=fixed.cache_ms,
         refresh=fixed.refresh,
         max_running=fixed.max_running,
@@ -377,6 +410,10 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
 def number(raw: bytes) -> int:
     """A number as the scripts keep it."""
     return int.from_bytes(raw, "little")
+
+
+def _short_hash(text: str) -> bytes | str:
+    return (_from_hex(text) if len(text) == _HASH_DIGITS else None) or text
 
 
 def _short(text: str | None) -> bytes | str | None:

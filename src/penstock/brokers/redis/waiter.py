@@ -34,7 +34,7 @@ class Waiter:
         must learn what it now holds. Raises BROKER_UNAVAILABLE.
         """
         line, number = await self._take()
-        answers = [line.send(*command) for command in (blocking, *then)]
+        answers = line.send_together(blocking, *then)
         try:
             if not await _within(answers[0], timeout_s):
                 await self._let_go(answers[0], number)
@@ -80,8 +80,9 @@ class Waiter:
 
 async def _within(answer: asyncio.Future[Any], timeout_s: float) -> bool:
     """Whether the answer came; neither the time nor a cancelled caller ever takes it back."""
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.wait({answer}, timeout=timeout_s)
+    if not answer.done():  # what was sent together mostly comes together
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({answer}, timeout=timeout_s)
     if answer.done():
         answer.result()
     return answer.done()

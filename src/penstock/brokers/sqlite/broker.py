@@ -110,8 +110,8 @@ class SqliteBroker:
         for bell in self._bells.values():
             bell.close()
 
-    async def submit(self, specs: Sequence[JobSpec]) -> list[Receipt]:
-        """See `Broker.submit`."""
+    async def submit(self, specs: Sequence[JobSpec], *, awaited: bool = False) -> list[Receipt]:  # noqa: ARG002
+        """See `Broker.submit`; waiting is cheap here in any case."""
         return await self._write(lambda tx: followers.submit(tx, specs, self._options.max_depth))
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:

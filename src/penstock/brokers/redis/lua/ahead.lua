@@ -2,6 +2,9 @@
 -- Answer: clock, and of each job that waits, false for any other: its client, its client's stride, and of each line
 -- of its queue: client, stride, more urgent jobs, jobs as urgent as it (of its own client older ones), tasks of the first.
 local SAMPLE = 16
+local lines_part = part('lines')
+local MOST_LINES, AGE_STEP, client_of, band_of, stride =
+  lines_part.MOST_LINES, lines_part.AGE_STEP, lines_part.client_of, lines_part.band_of, lines_part.stride
 
 -- The task's name is the first field of the fixed part, after the head of a list.
 local function task_of_spec(spec)

@@ -24,17 +24,8 @@ for i, id in ipairs(ids) do
     put('jobs', id, pack(job))
     collect('SADD', 'stopping', token_field(job.token))
   else -- one that runs without a token waits for its parts
-    if job.state == RUNNING then aside(job.queue, 1) end
-    leave_line(id, job)
-    count(job.state, job.queue, -1)
-    count(CANCELLED, job.queue, 1)
-    job.state, job.finished = CANCELLED, now
     job.flags = job.flags + STOP
-    put('jobs', id, pack(job))
-    put('errors', id, failure)
-    done(id, CANCELLED)
-    place('ended_badly', 0, id)
-    tell('c', id, tale)
+    end_unsettled(id, job, CANCELLED, failure, tale)
   end
 end
 finish()

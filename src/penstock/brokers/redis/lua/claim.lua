@@ -23,7 +23,14 @@ local function promote()
   start_over()
 end
 
--- Ids and ranks of the best jobs of several queues without other lines, as one line.
+-- Ids of the best jobs of a line, taken from it. ZPOPMIN would look up each, and write out its rank.
+local function take(name, most)
+  local ids = redis.call('ZRANGE', name, 0, most - 1)
+  if #ids > 0 then redis.call('ZREMRANGEBYRANK', name, 0, #ids - 1) end
+  return ids
+end
+
+-- Ids of the best jobs of several queues without other lines.
 local function merge(names)
   local line = {}
   for _, queue in ipairs(names) do
@@ -33,47 +40,67 @@ local function merge(names)
   table.sort(line, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
   local taken = {}
   for i = 1, math.min(limit, #line) do
-    taken[#taken + 1] = line[i][2]
-    taken[#taken + 1] = line[i][1]
+    taken[i] = line[i][2]
     collect('ZREM', 'queue:' .. line[i][3], line[i][2])
   end
   return taken
 end
 
-local withdrawing = any_withdrawn()
-if withdrawing then
-  withdraw(PAGE)
-  finish()
-  start_over()
-  withdrawing = any_withdrawn()
-end
 promote()
-local open, seen, paused = {}, {}, {}
-for _, queue in ipairs(redis.call('SMEMBERS', key('paused'))) do paused[queue] = true end
+local asked, seen, lines, rare = {}, {}, {}, { key('paused'), key('withdrawn'), key('families') }
 for i = OWN + 4, #ARGV do
   local queue = ARGV[i]
-  if not paused[queue] and not seen[queue] then open[#open + 1] = queue end
+  if not seen[queue] then
+    asked[#asked + 1] = queue
+    lines[#lines + 1] = key('lines:' .. queue)
+    rare[#rare + 1] = lines[#lines]
+  end
   seen[queue] = true
 end
--- A choice is to be made only where several lines are not empty, which costs a table per job.
-local found, capped = candidates(open)
-local any_named = false
-for _, line in ipairs(found) do any_named = any_named or named(line) end
-local line = {}
-if #found == 1 then
-  line = redis.call('ZPOPMIN', key('queue:' .. found[1]), math.min(limit, room(found[1])))
-elseif any_named then
-  local asked = {}
-  for queue in pairs(seen) do asked[#asked + 1] = queue end
-  line = choose(found, limit, asked)
-elseif #found > 1 then
-  line = merge(found)
+-- Where nothing is paused or split and no job belongs to a client or a limited task, one EXISTS says so.
+local wider = redis.call('EXISTS', unpack(rare)) > 0
+local any_lines = wider and redis.call('EXISTS', unpack(lines)) > 0
+local withdrawing = wider and there('withdrawn')
+if withdrawing then
+  part('family').withdraw(part('family').PAGE)
+  finish()
+  start_over()
+  withdrawing = there('withdrawn')
+end
+local open = asked
+if wider then
+  local paused = {}
+  for _, queue in ipairs(redis.call('SMEMBERS', key('paused'))) do paused[queue] = true end
+  open = {}
+  for _, queue in ipairs(asked) do
+    if not paused[queue] then open[#open + 1] = queue end
+  end
 end
 
+-- The lines that are not empty, and the queues that have more of them.
+local function candidates()
+  if any_lines then return part('lines').candidates(open) end
+  if #open == 1 then return open, {} end
+  local found = {}
+  for _, queue in ipairs(open) do
+    if there('queue:' .. queue) then found[#found + 1] = queue end
+  end
+  return found, {}
+end
+-- A choice is to be made only where several lines are not empty, which costs a table per job.
+local found, capped = candidates()
+local any_named = false
+for _, line in ipairs(found) do any_named = any_named or named(line) end
 local ids = {}
-for i = 1, #line / 2 do ids[i] = line[i * 2 - 1] end
+if #found == 1 then
+  ids = take(key('queue:' .. found[1]), any_named and math.min(limit, part('lines').room(found[1])) or limit)
+elseif any_named then
+  ids = part('lines').choose(found, limit, asked)
+elseif #found > 1 then
+  ids = merge(found)
+end
 local chosen = #ids
-if withdrawing then ids = startable(ids) end
+if withdrawing then ids = part('family').startable(ids) end
 local specs, records = each('HMGET', 'specs', ids), each('HMGET', 'jobs', ids)
 
 -- A line may name a job that does not wait: one that another release moved on, or that is gone.
@@ -97,51 +124,72 @@ end
 local first = new_tokens(#ids, jitter)
 local held, started, charged = later('HSET', 'held:' .. worker), later('HSET', 'jobs'), {}
 
--- The record of a job that begins to run, its attempt, losses, crashes, hand-backs and queue. Most jobs were never touched before;
--- for them no table is made, as this is what claiming costs.
-local function begin(record, spec, token)
-  if record then
-    local job = unpack_record(record)
-    job.state, job.attempt, job.token, job.worker = RUNNING, job.attempt + 1, token, worker
-    if not was_split(job.flags) then job.started = now end
-    job.finished = 0
-    return pack(job), job.attempt, job.losses, job.crashes, job.handbacks, job.queue
+-- Most jobs were never touched. The record of one that begins to run is put together from pieces of its stamp: to take
+-- the numbers apart and pack them again would be most of what claiming costs.
+local FRESH, FRESH_CHARGED = struct.pack('<BBI2BB', RUNNING, 0, 1, 0, 0), struct.pack('<I2BBB', 1, 0, 0, 0)
+local fresh = {} -- by the length and line in the stamp: queue, what stands behind the token, how many
+local function begin_fresh(spec, token)
+  local length = string.byte(spec, 10)
+  local stamped = string.sub(spec, 10, 10 + length)
+  local like = fresh[stamped]
+  if not like then
+    local queue = queue_at(spec, 11, length)
+    like = { queue = queue, rest = struct.pack('<I6I6B', now, 0, #queue) .. queue .. worker, n = 0 }
+    fresh[stamped] = like
   end
-  local created, head, length, at = struct.unpack(STAMP, spec)
-  local queue = queue_at(spec, at, length)
-  return struct.pack(RECORD, RUNNING, 0, 1, 0, 0, head, 0, created, token, now, 0, #queue) .. queue .. worker, 1, 0, 0, 0, queue
+  like.n = like.n + 1
+  return FRESH .. string.sub(spec, 7, 9) .. '\0' .. string.sub(spec, 1, 6) .. token .. like.rest
+end
+local function begin_again(id, record, token)
+  local job = unpack_record(record)
+  job.state, job.attempt, job.token, job.worker = RUNNING, job.attempt + 1, token, worker
+  if not was_split(job.flags) then job.started = now end
+  job.finished = 0
+  collect('HDEL', 'progress', id)
+  collect('HDEL', 'errors', id)
+  count(QUEUED, job.queue, -1)
+  count(RUNNING, job.queue, 1)
+  return pack(job), struct.pack('<I2BBB', job.attempt, job.losses, job.crashes, job.handbacks)
 end
 
 for i, id in ipairs(ids) do
   local token = first + i - 1
-  local record, attempt, losses, crashes, handbacks, queue = begin(records[i], specs[i], token)
+  local field = token_field(token)
+  local record, charge
   if records[i] then
-    collect('HDEL', 'progress', id)
-    collect('HDEL', 'errors', id)
+    record, charge = begin_again(id, records[i], token)
+  else
+    record, charge = begin_fresh(specs[i], field), FRESH_CHARGED
   end
   add_pair(started, id, record)
-  add_pair(held, token_field(token), id)
-  count(QUEUED, queue, -1)
-  count(RUNNING, queue, 1)
-  charged[i] = struct.pack('<I2BBB', attempt, losses, crashes, handbacks)
-  tell('r', id, string.sub(charged[i], 1, 2), worker)
+  add_pair(held, field, id)
+  charged[i] = charge
+  tell('r', id, string.sub(charge, 1, 2), worker)
+end
+for _, like in pairs(fresh) do
+  count(QUEUED, like.queue, -like.n)
+  count(RUNNING, like.queue, like.n)
 end
 hold_lease(worker, now + lease)
 finish()
--- What is left although more was asked for waits for a limit; whoever makes room rings.
+-- Whoever got less than was asked for got all there is, unless jobs wait for a limit.
+local function any_left(queue)
+  if chosen < limit and not any_lines then return false end
+  return redis.call('EXISTS', key('queue:' .. queue), key('lines:' .. queue)) > 0
+end
 for _, queue in ipairs(open) do
   if withdrawing then
     ring(queue)
-  elseif not any_waiting(queue) then
+  elseif not any_left(queue) then
     redis.call('DEL', key('bell:' .. queue))
   elseif chosen >= limit or capped[queue] then
     ring(queue)
   else
-    redis.call('SADD', key('blocked'), queue)
+    redis.call('SADD', key('blocked'), queue) -- whoever makes room rings
   end
 end
 local split = {}
-if any_family() then
+if wider and there('families') then
   for i, family in ipairs(each('HMGET', 'families', ids)) do
     if family then
       split[#split + 1], split[#split + 2] = i, family

@@ -1,6 +1,8 @@
 -- The clients with the most waiting jobs of each queue. ARGV[3]: how many of a queue.
 -- Answer: clock, and of each its queue, the fixed part of one of its jobs, and how many wait.
 local most, answer, seen = tonumber(ARGV[OWN]), {}, {}
+local lines_part = part('lines')
+local MOST_LOOKED_AT, NOBODY, client_of = lines_part.MOST_LOOKED_AT, lines_part.NOBODY, lines_part.client_of
 local function waiting_of(queue)
   local by_client, clients = {}, {}
   for _, line in ipairs(redis.call('ZRANGE', key('lines:' .. queue), 0, MOST_LOOKED_AT - 1)) do

@@ -1,5 +1,4 @@
--- Jobs that were split. The rules are those of core/family.py. Where no job ever was, all of it costs one EXISTS
--- per batch of ends and one per claim.
+-- Jobs that were split. The rules are those of core/family.py.
 --
 -- families   hash  job id -> see FAMILY; of a job that has ended it stays as long as that one
 -- part_of    hash  part's id -> number (I4), run (I7), job id
@@ -17,8 +16,6 @@ local MERGE_STEPS = 64
 local NO_MERGE = 4294967295
 
 local function run_key(name, run) return string.format('%s:%.0f', name, run) end
-local function any_family() return redis.call('EXISTS', key('families')) == 1 end
-local function any_withdrawn() return redis.call('EXISTS', key('withdrawn')) == 1 end
 
 local function read_family(packed)
   local one = {}
@@ -63,7 +60,7 @@ end
 
 -- Forgets that jobs which are forgotten, or begin anew, were split.
 local function drop_families(ids)
-  if #ids == 0 or not any_family() then return end
+  if #ids == 0 or not there('families') then return end
   for id, one in pairs(families_of(ids)) do
     withdraw_later(one.run, FORGET, 0, one.total, 1)
     collect('HDEL', 'families', id)
@@ -78,21 +75,10 @@ local function stop_part(id, job)
     collect('SADD', 'stopping', token_field(job.token))
   end
 end
-local function leave_line(id, job)
-  if job.state == QUEUED then collect('ZREM', 'queue:' .. job.queue, id) end
-  if job.state == SCHEDULED then collect('ZREM', 'due', id) end
-end
 local CANCELLED_PART = '{"code":"CANCELLED","message":"cancelled on request","detail":""}'
 local function cancel_part(id, job)
-  leave_line(id, job)
-  count(job.state, job.queue, -1)
-  count(CANCELLED, job.queue, 1)
-  job.state, job.finished = CANCELLED, now
   if job.flags % 2 ~= STOP then job.flags = job.flags + STOP end
-  put('jobs', id, pack(job))
-  put('errors', id, CANCELLED_PART)
-  done(id, CANCELLED)
-  tell('c', id, '{"error":' .. CANCELLED_PART .. '}')
+  end_unsettled(id, job, CANCELLED, CANCELLED_PART, '{"error":' .. CANCELLED_PART .. '}')
 end
 
 -- What becomes of one part that has not ended; true if it is gone.
@@ -186,20 +172,7 @@ local function fail_for_part(parent, job, number, part_id)
   local cause = cjson.decode(redis.call('HGET', key('errors'), part_id) or CANCELLED_PART)
   local failure = cjson.encode({ code = 'PART_FAILED', detail = cause.detail or '',
     message = string.format('part %.0f failed: ', number) .. cause.code .. ': ' .. cause.message })
-  if job.state == RUNNING and job.token > 0 then
-    collect('HDEL', 'held:' .. job.worker, token_field(job.token))
-    collect('SREM', 'stopping', token_field(job.token))
-  end
-  if job.state == RUNNING and job.token == 0 then aside(job.queue, 1) end
-  leave_line(parent, job)
-  count(job.state, job.queue, -1)
-  count(FAILED, job.queue, 1)
-  job.state, job.token, job.finished = FAILED, 0, now
-  put('jobs', parent, pack(job))
-  put('errors', parent, failure)
-  place('ended_badly', 0, parent)
-  tell('f', parent, '{"error":' .. failure .. '}')
-  done(parent, FAILED)
+  end_unsettled(parent, job, FAILED, failure, '{"error":' .. failure .. '}')
 end
 
 -- Splits and merge steps that are over in this script: job id -> what settle was told of it.
@@ -256,8 +229,9 @@ local function mark_ended(one, numbers)
   one.ready = math.min(one.total, redis.call('BITPOS', name, 0, math.floor(one.ready / 8)))
 end
 
-effects[#effects + 1] = function()
-  if (#ended == 0 and next(steps) == nil) or not any_family() then return end
+-- For finish(): what the end of jobs means to those that they are parts of.
+local function follow()
+  if (#ended == 0 and next(steps) == nil) or not there('families') then return end
   local whole, number_of, wholes, wanted = parts_among(ended)
   for i = 1, #ended do
     local id = ended[i]
@@ -309,3 +283,7 @@ effects[#effects + 1] = function()
     put('families', parent, pack_family(one))
   end
 end
+
+return { NUMBER = NUMBER, RUN = RUN, PAGE = PAGE, steps = steps, run_key = run_key, read_family = read_family,
+  pack_family = pack_family, parts_among = parts_among, drop_families = drop_families, withdraw = withdraw,
+  startable = startable, follow = follow }

@@ -13,5 +13,5 @@ if body == '' then
 else
   redis.call('HSET', key('shelf:clients'), name, body)
 end
-unblock()
+part('lines').unblock()
 return { clock }

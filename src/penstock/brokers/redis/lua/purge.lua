@@ -3,7 +3,7 @@
 local asked = ids_of(ARGV[OWN])
 go_even_without_memory()
 local records = each('HMGET', 'jobs', asked)
-local parts = any_family() and parts_among(asked) or {} -- they go with their job
+local parts = there('families') and part('family').parts_among(asked) or {} -- they go with their job
 local ids, jobs, seen, answer = {}, {}, {}, {}
 for i, id in ipairs(asked) do
   local job = records[i] and not seen[id] and unpack_record(records[i])
@@ -13,8 +13,8 @@ for i, id in ipairs(asked) do
     ids[#ids + 1], jobs[#jobs + 1], answer[i] = id, job, '1'
   end
 end
-local gone, spans = forget(ids, jobs)
-drop_families(ids)
+local gone, spans = part('forgetting').forget(ids, jobs)
+part('family').drop_families(ids)
 finish()
-forget_ids(gone, spans)
+part('forgetting').forget_ids(gone, spans)
 return { clock, table.concat(answer) }

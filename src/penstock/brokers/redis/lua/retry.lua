@@ -2,7 +2,7 @@
 local ids = ids_of(ARGV[OWN])
 local records = each('HMGET', 'jobs', ids)
 local shares, seen, anew = shares_of(ids), {}, {}
-local parts = any_family() and parts_among(ids) or {}
+local parts = there('families') and part('family').parts_among(ids) or {}
 local landed = {} -- fingerprints of which no job is in flight
 
 -- One waits for it, whoever asked before; and others may, unless they wait for another one already.
@@ -32,6 +32,6 @@ for i, id in ipairs(ids) do
     tell('q', id, '')
   end
 end
-drop_families(anew)
+part('family').drop_families(anew)
 finish()
 return read(ids, true)

@@ -4,8 +4,9 @@
 -- ARGV[5]  idempotency keys, 16 bytes each, all zero for none, or nothing if there are none
 -- ARGV[6]  how many jobs of a queue may wait, if the queue has no limit of its own
 -- ARGV[7]  1 for each job that is kept even in a full queue, 0 for the others, or nothing if there are none
--- ARGV[8]  what each job shares, see ASKED, or nothing if none does
--- ARGV[9…] fixed parts, with the stamp but for the time, behind that of a job that waits for others those and
+-- ARGV[8]  a mailbox, then 1 for each job whose end it is to be told of, 0 for the others, or nothing if there are none
+-- ARGV[9]  what each job shares, see ASKED, or nothing if none does
+-- ARGV[10…] fixed parts, with the stamp but for the time, behind that of a job that waits for others those and
 -- TAIL; then, if some share, what the feed tells of each that joins
 -- Answer: clock, now, positions (from 1) of the jobs that were not kept as they came, of each how it was
 -- answered (r repeated, h cached, j joined, x refused), their ids, those jobs (see read), of each that was
@@ -14,8 +15,8 @@ local ids, delays = ids_of(ARGV[OWN]), ARGV[OWN + 1]
 -- Keeping nothing asks whether a job could be kept: this writes nothing, but is refused like any write.
 if #ids == 0 then redis.call('SETRANGE', key('nothing'), 0, '') end
 local keys = ids_of(ARGV[OWN + 2])
-local usual_limit, exempt, asked = tonumber(ARGV[OWN + 3]), ARGV[OWN + 4], ARGV[OWN + 5]
-local FIXED = OWN + 5
+local usual_limit, exempt, awaited, asked = tonumber(ARGV[OWN + 3]), ARGV[OWN + 4], ARGV[OWN + 5], ARGV[OWN + 6]
+local FIXED = OWN + 6
 local NO_KEY = string.rep('\0', 16)
 local known, owners = each('HMGET', 'specs', ids), each('HMGET', 'keys', keys)
 
@@ -27,8 +28,13 @@ end
 local function note_id(id)
   fresh[id] = true
   local span = string.sub(id, 1, 5)
-  spans[span] = true
-  collect('RPUSH', 'ids:' .. span, id)
+  local list = spans[span]
+  if not list then
+    if not there('ids:' .. span) then place('spans', 0, span) end
+    list = later('RPUSH', 'ids:' .. span)
+    spans[span] = list
+  end
+  add(list, id)
 end
 
 -- Fingerprint, how long the answer is given in ms, and 0 for a job that does not share, 1 for one that does,
@@ -143,16 +149,36 @@ local function hit(source, i, id, fixed, head, queue)
 end
 
 local fills = {}
-local function fill_of(line)
-  if fills[line] then return fills[line] end
-  local queue = queue_of(line)
+local function fill_of(queue)
   if not fills[queue] then
-    local there = redis.call('HMGET', key('depths'), QUEUED .. queue, SCHEDULED .. queue)
-    fills[queue] = { queue = queue, depth = (there[1] or 0) + (there[2] or 0),
+    local waiting = redis.call('HMGET', key('depths'), QUEUED .. queue, SCHEDULED .. queue)
+    fills[queue] = { queue = queue, depth = (waiting[1] or 0) + (waiting[2] or 0),
       limit = tonumber(redis.call('HGET', key('shelf:depths'), queue) or usual_limit) }
   end
-  fills[line] = fills[queue]
   return fills[queue]
+end
+-- What jobs with the same stamp share. There are many of a kind, and most of keeping one would be to find that out.
+local kinds_of = {}
+local function kind_of(fixed)
+  local stamp = string.sub(fixed, 1, 4 + string.byte(fixed, 4))
+  local kind = kinds_of[stamp]
+  if not kind then
+    local head, length, at = struct.unpack('<I3B', stamp)
+    local line = queue_at(stamp, at, length)
+    kind = { head = head, line = line, rank = string.format('%.0f', now + head), fill = fill_of(queue_of(line)) }
+    if named_at(stamp, at, length) then kind.weight, kind.most = struct.unpack('<I2I2', stamp, at + length - TERMS) end
+    kinds_of[stamp] = kind
+  end
+  return kind
+end
+local function wait_in_line(kind, id)
+  if not kind.waiting then
+    kind.waiting = later('ZADD', 'queue:' .. kind.line)
+    rung[kind.line] = true
+  end
+  add_pair(kind.waiting, kind.rank, id) -- a text, as Redis would write out each number anew
+  count(QUEUED, kind.line, 1)
+  tell('q', id, '')
 end
 local function refuse(i, fill)
   if fill.told ~= fill.depth then -- parts may come in meanwhile
@@ -164,19 +190,20 @@ local function refuse(i, fill)
   answer(i, 'x', NO_KEY)
 end
 
-local followed = {}
-local function accept(id, fixed, head, queue, delay, asks)
+local AFTER = 2 ^ 48 -- added to the delay of a job that waits for others
+local followed, made_now, specs = {}, struct.pack('<I6', now), later('HSET', 'specs')
+local function accept(i, id, fixed, kind, delay, asks)
   local list, anyway
-  if delay >= AFTER then fixed, list, anyway = without_tail(fixed) end
-  local spec = struct.pack('<I6', now) .. fixed
-  put('specs', id, spec)
+  local head, queue = kind.head, kind.line
+  if delay >= AFTER then fixed, list, anyway = part('after').without_tail(fixed) end
+  local spec = made_now .. fixed
+  add_pair(specs, id, spec)
   local job
+  if string.sub(awaited, 16 + i, 16 + i) == '1' then put('waiters', id, string.sub(awaited, 1, 16)) end
   if list then
-    followed[#followed + 1] = follower(id, list, anyway, now + delay - AFTER, head, queue)
+    followed[#followed + 1] = part('after').follower(id, list, anyway, now + delay - AFTER, head, queue)
   elseif delay == 0 then
-    enqueue(queue, now + head, id)
-    count(QUEUED, queue, 1)
-    tell('q', id, '')
+    wait_in_line(kind, id)
   else
     job = { state = SCHEDULED, flags = 0, attempt = 0, losses = 0, crashes = 0, handbacks = 0, head = head,
       due = now + delay, token = 0, started = 0, finished = 0, queue = queue, worker = '' }
@@ -204,32 +231,30 @@ for i, id in ipairs(ids) do
     answer(i, 'r', taken)
   else
     local fixed, delay = ARGV[FIXED + i], 0
-    local head, length, at = struct.unpack('<I3B', fixed)
-    local queue = queue_at(fixed, at, length)
     if delays ~= '' then delay = struct.unpack('<I8', delays, i * 8 - 7) end
-    local asks, fill = question(i), fill_of(queue)
+    local asks, kind = question(i), kind_of(fixed)
+    local fill = kind.fill
     local source = asks and asks.looks and source_of(asks.print)
     local target = not source and asks and asks.looks and joinable(asks.print, delay)
     if source then
-      hit(source, i, id, fixed, head, queue)
+      hit(source, i, id, fixed, kind.head, kind.line)
       own_key(idempotency, id)
     elseif target then
-      join(target, i, head)
+      join(target, i, kind.head)
       own_key(idempotency, target.id)
     elseif fill.depth >= fill.limit and string.sub(exempt, i, i) ~= '1' then
       refuse(i, fill)
     else
-      if named_at(fixed, at, length) then learn(queue, struct.unpack('<I2I2', fixed, at + length - TERMS)) end
-      accept(id, fixed, head, queue, delay, asks)
+      if kind.weight then part('lines').learn(kind.line, kind.weight, kind.most) end
+      accept(i, id, fixed, kind, delay, asks)
       own_key(idempotency, id)
       fill.depth = fill.depth + 1
     end
   end
 end
-if #followed > 0 then hold(followed, fresh) end
-for span in pairs(spans) do place('spans', 0, span) end
+if #followed > 0 then part('after').hold(followed, fresh) end
 finish()
-keep_learnt()
+if made.lines then part('lines').keep_learnt() end
 for name, change in pairs(counts) do
   if change > 0 then redis.call('HINCRBY', key('cache'), name, change) end
 end

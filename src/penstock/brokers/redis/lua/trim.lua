@@ -13,7 +13,7 @@ local function past_jobs()
     if not found[1] or tonumber(found[2]) >= ended_before then break end
     local together = ids_of(found[1])
     local read, left = each('HMGET', 'jobs', together), {}
-    local parts = any_family() and parts_among(together) or {} -- they go with their job
+    local parts = there('families') and part('family').parts_among(together) or {} -- they go with their job
     for i, id in ipairs(together) do
       local job = read[i] and unpack_record(read[i])
       if job and job.state >= SUCCEEDED and job.finished == tonumber(found[2]) and not seen[id] and not parts[id] then
@@ -33,10 +33,10 @@ end
 
 local function trim_jobs()
   local ids, jobs = past_jobs()
-  local gone, spans = forget(ids, jobs)
-  drop_families(ids)
+  local gone, spans = part('forgetting').forget(ids, jobs)
+  part('family').drop_families(ids)
   finish()
-  forget_ids(gone, spans)
+  part('forgetting').forget_ids(gone, spans)
   return #ids
 end
 
@@ -71,8 +71,8 @@ local function trim_answers()
 end
 
 local parts = 0
-if any_withdrawn() then
-  parts = withdraw(math.min(limit, 1000))
+if there('withdrawn') then
+  parts = part('family').withdraw(math.min(limit, 1000))
   finish()
   start_over()
   limit = limit - parts
