@@ -29,7 +29,8 @@ def test_a_job_of_a_new_task_waits_for_a_worker_that_knows_it(make_node, old_tas
     until(
         lambda: old.entries("job handed back, its task is unknown here"), what="the old worker hands it back"
     )
-    waiting = api.client.get(job_id)
+    # It is logged when the answer is on its way to the broker.
+    waiting = until(lambda: (job := api.client.get(job_id)).state == "scheduled" and job, what="it waits")
     assert (waiting.state, waiting.attempt, waiting.error.code) == ("scheduled", 0, "TASK_UNKNOWN")
     assert "no task 'noop'; known tasks: " in waiting.error.message
     assert "old_only" in waiting.error.message
