@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -178,3 +180,20 @@ def test_only_a_larger_one_of_the_same_draws_is_an_extension(other, named):
 def test_a_target_is_for_one_repeat():
     with pytest.raises(PenstockError, match="target_error"):
         credit_loss.parse({"load": 10, "repeats": 2, "target_error": 0.1})
+
+
+FIRST_RESULT = """
+import sys
+from penstock.core.progress import Progress
+from penstock.tasks.credit import credit_loss
+from penstock.tasks.credit.portfolio import Portfolio
+before = set(sys.modules)
+credit_loss(Portfolio(load=1_000), Progress())
+print(*(set(sys.modules) - before))
+"""
+
+
+def test_a_first_result_imports_nothing():
+    """What is not imported before a child is forked is imported in each of them, while a job waits."""
+    said = subprocess.run([sys.executable, "-c", FIRST_RESULT], check=True, capture_output=True, text=True)
+    assert not said.stdout.split()
