@@ -1,10 +1,10 @@
 """Measures what an answer from the cache takes over HTTP: a real node, asked the same again and again.
 
-``python benchmarks/cached.py [--seconds S] [--rounds N] [--connections N …] [--broker URL]`` starts a node of
-its own, on a file in a temporary folder unless told otherwise, lets it answer once, and beside it a bare FastAPI
-route that takes the same body and stores nothing; both are asked in turn by ``wrk``, on every connection again as
-soon as the last answer is there. Prints a Markdown table and writes it with the machine's description to
-``benchmarks/results/cached.json``. Figures belong to the machine they were taken on.
+``python benchmarks/cached.py [--seconds S] [--rounds N] [--connections N …] [--broker URL]`` starts a node
+of its own, on a file in a temporary folder unless told otherwise, and lets it answer once. Beside it stands a
+bare FastAPI route that takes the same body and stores nothing; ``wrk`` asks both in turn, on every connection
+again as soon as the last answer is there. Prints a Markdown table and writes it with the machine's
+description to ``benchmarks/results/cached.json``. Figures belong to the machine they were taken on.
 """
 
 import argparse
@@ -129,9 +129,7 @@ def report(figures: dict[str, Figures], asked: argparse.Namespace) -> None:
     scheme = asked.broker.partition(":")[0]
     print(f"\nPenstock {__version__}, {scheme}, {machine}\n")
     columns = ("p50_ms", "p95_ms", "p99_ms", "bare_p95_ms", "answers_per_s", "of_bare")
-    print(
-        "| connections | p50, ms | p95, ms | p99, ms | p95 of a bare route, ms | answers/s | of the bare route's |"
-    )
+    print("| connections | p50, ms | p95, ms | p99, ms | bare route's p95, ms | answers/s | of its own |")
     print("| ---: |" + " ---: |" * len(columns))
     for connections, row in figures.items():
         print(f"| {connections} | " + " | ".join(f"{row[name]:,.2f}" for name in columns) + " |")

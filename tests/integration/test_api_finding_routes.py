@@ -1,4 +1,4 @@
-"""A request is led to its route without being compared with all the others; which is only seen by counting."""
+"""A request is led to its route without being held against all others, which is only seen by counting."""
 
 import fastapi.routing
 import httpx

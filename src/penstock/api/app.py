@@ -72,6 +72,6 @@ def _routes(office: Office) -> Iterator[BaseRoute]:
 
 
 def _turn(route: BaseRoute) -> tuple[bool, bool]:
-    """When a route is looked at: fixed paths before those that a name or an id completes, the busiest first."""
+    """When a route is looked at: fixed paths before those that a name completes, the busiest first."""
     path = getattr(route, "path", "")
     return "{" in path, path != "/jobs"

@@ -12,7 +12,7 @@ TAPER: Final = 5
 
 
 def spans(total: int, most: int, least: int) -> Iterator[tuple[int, int]]:
-    """First and end of each span of ``total`` things, in order: ``most`` of them at first, ``least`` at last."""
+    """First and end of each span of ``total`` things, in order: ``most`` at first, ``least`` at last."""
     first = 0
     while first < total:
         left = total - first

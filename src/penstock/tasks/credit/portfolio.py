@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Self
 
 import numpy as np
-import numpy.ma  # noqa: F401 - np.percentile would import it in each new child, for 10 ms
+import numpy.ma  # np.percentile would import it in each new child, for 10 ms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.core.progress import Progress

@@ -21,8 +21,8 @@ SMALL: Final = 10_000_000
 """Random numbers below which a simulation stays in one piece: it takes about a tenth of a second."""
 
 SHARE: Final = 1_500_000
-"""Random numbers of one share at most, unless a chunk takes more or there are more than `MOST_SHARES`: some 15 ms,
-many times what a share costs."""
+"""Random numbers of one share at most, unless a chunk takes more or there are more than `MOST_SHARES`: some
+15 ms, many times what a share costs."""
 
 LAST_SHARE: Final = 250_000
 """Random numbers of the last shares at least: so little that no slot has to wait long for another."""
