@@ -12,6 +12,7 @@ from penstock.core.attempt import (
     Fault,
     MergeDone,
     MergeStep,
+    Note,
     PartsPage,
     Ready,
     Reply,
@@ -22,6 +23,7 @@ from penstock.core.attempt import (
 )
 from penstock.core.errors import FailureCode
 from penstock.core.lifecycle import Merged, Split
+from penstock.executors.child import PROGRESS_INTERVAL_S
 from penstock.executors.process import ProcessExecutor
 from penstock.worker.outcome import said
 from penstock.worker_ports import Exit
@@ -95,6 +97,17 @@ async def test_no_second_page_comes_before_the_first_is_kept(talk):
 async def test_a_part_is_computed_and_told(talk):
     talk.send("summed", part=True, n=4, seconds=0, wrong=-1, note="", size=0)
     assert (await talk.next(Done)).result == b'[4,""]'
+
+
+async def test_many_short_parts_are_told_of_as_seldom_as_one_long_attempt(talk):
+    began = time.monotonic()
+    for token in range(1, 41):
+        talk.send("talkative", part=True, token=token, n=token)
+    told = [await talk.next(Note, Done) for _ in range(41)]
+    while sum(isinstance(each, Done) for each in told) < 40:
+        told.append(await talk.next(Note, Done))
+    notes = sum(isinstance(each, Note) for each in told)
+    assert 1 <= notes <= 1 + (time.monotonic() - began) / PROGRESS_INTERVAL_S
 
 
 async def test_what_makes_one_part_is_done_at_once(talk):

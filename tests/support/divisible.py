@@ -136,3 +136,26 @@ def _(so_far: int | None, results: list[int]) -> int:
 def nothing(n: int = 0) -> int:
     """A plain job beside the parts."""
     return n
+
+
+@task
+def talkative(count: int) -> int:
+    """Adds up the numbers below ``count``, each in a part that tells how far it is."""
+    return sum(range(count))
+
+
+@talkative.split
+def _(count: int) -> Iterator[dict[str, int]]:
+    return ({"n": n} for n in range(count))
+
+
+@talkative.part
+def _(n: int, progress: Progress) -> int:
+    for _ in progress.track(range(3), 3, "steps"):
+        pass
+    return n
+
+
+@talkative.merge
+def _(so_far: int | None, results: list[int]) -> int:
+    return (so_far or 0) + sum(results)

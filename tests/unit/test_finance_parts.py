@@ -45,6 +45,7 @@ def many_shares(monkeypatch):
     """A few hundred thousand simulations are cut as hundreds of millions are: two chunks a share."""
     monkeypatch.setattr(shares, "SMALL", CHUNK)
     monkeypatch.setattr(shares, "SHARE", 2 * CHUNK)
+    monkeypatch.setattr(shares, "LAST_SHARE", CHUNK)
 
 
 def plain(task, params):

@@ -222,7 +222,7 @@ class Stage:
     @property
     def usable(self):
         """Whether the slot would take work now."""
-        return self.slot.pid is not None and self.slot.room("t") and self.slot.appetite(1) == 1
+        return self.slot.pid is not None and self.slot.room() and self.slot.appetite(1) == 1
 
 
 async def settle():
@@ -262,7 +262,7 @@ async def test_an_answer_frees_the_slot():
     stage = Stage()
     child = await stage.start()
     (token,) = stage.give()
-    assert not stage.slot.room("t")
+    assert not stage.slot.room()
     child.work()
     assert isinstance(stage.outcome(token), Succeeded)
     assert stage.usable
@@ -580,29 +580,37 @@ async def test_nothing_is_put_behind_an_attempt_that_turned_out_to_be_long(monke
     stage.give()
     child.hear()
     child.begin()
-    assert stage.slot.room("t")
+    assert stage.slot.room()
     assert stage.slot.appetite(10) == 9
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 1)
-    assert not stage.slot.room("t")
+    assert not stage.slot.room()
     assert stage.slot.appetite(10) == 0
     child.work()
-    assert stage.slot.room("t")
+    assert stage.slot.room()
 
 
 @acted
-async def test_tiny_attempts_are_taken_up_to_a_worth_and_unknown_ones_alone():
+@pytest.mark.parametrize("elapsed_ms", [1.0, 15.0, 25.0])
+async def test_attempts_are_taken_as_long_as_the_last_waits_no_longer_than_a_worth(elapsed_ms):
     stage = Stage()
     await stage.start()
     for _ in range(50):
-        stage.pace.learn("tiny", 1.0)
+        stage.pace.learn("known", elapsed_ms)
     taken = 0
-    while stage.slot.room("tiny"):
-        stage.slot.take(stage.holding("tiny"))
+    while stage.slot.room():
+        stage.slot.take(stage.holding("known"))
         taken += 1
-    assert taken == pytest.approx(WORTH_MS / 1.0, abs=1)
     assert taken <= MAX_AHEAD
-    assert not stage.slot.room("unknown")
+    assert (taken - 1) * elapsed_ms < WORTH_MS <= taken * elapsed_ms
+
+
+@acted
+async def test_nothing_is_put_behind_an_unknown_attempt():
+    stage = Stage()
+    await stage.start()
+    stage.slot.take(stage.holding("unknown"))
+    assert not stage.slot.room()
 
 
 @acted
@@ -747,7 +755,7 @@ def each(stage, do):
 
 
 def give_if_room(stage, count):
-    if stage.slot.room("t"):
+    if stage.slot.room():
         stage.give(count)
 
 

@@ -2,10 +2,9 @@
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 
 from penstock.api.errors import field_of
-from penstock.api.routing import Handler, make_router
+from penstock.api.routing import Handler, StemmedRoute, make_router
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 
 
@@ -16,7 +15,7 @@ def make_plain_router(tag: str) -> APIRouter:
     return routes
 
 
-class PlainRoute(APIRoute):
+class PlainRoute(StemmedRoute):
     """Says INVALID_REQUEST where others say VALIDATION_ERROR, with the same details."""
 
     def get_route_handler(self) -> Handler:

@@ -1,8 +1,9 @@
-"""What all routes share, and the quick way in for requests that say nothing but a JSON body."""
+"""What all routes share, how each is found quickly, and the quick way in for a JSON body and nothing else."""
 
 import contextlib
 import inspect
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -10,7 +11,9 @@ from fastapi.params import Body
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import from_json
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import Scope
 
 from penstock.api.depth import check_depth
@@ -32,7 +35,24 @@ def make_router(tag: str) -> APIRouter:
     )
 
 
-class QuickRoute(APIRoute):
+class StemmedRoute(APIRoute):
+    """Sees by how a path begins that it is another route's: a request passes many of them before its own."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Part of `APIRoute`. Under a ``root_path`` paths begin otherwise, which is left to FastAPI."""
+        if self._is_foreign(scope["path"]) and not scope.get("root_path"):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+    def _is_foreign(self, path: str) -> bool:
+        return not path.startswith(self._stem) if self.param_convertors else path != self.path
+
+    @cached_property
+    def _stem(self) -> str:
+        return self.path.partition("{")[0]
+
+
+class QuickRoute(StemmedRoute):
     """Takes a good JSON body straight to its endpoint.
 
     FastAPI looks for every parameter of a route in every place, and that costs more than the rest
@@ -107,8 +127,9 @@ def _says_only_json(scope: Scope, telling: frozenset[bytes]) -> bool:
 async def _read(request: Request, model: Any) -> BaseModel | None:
     """The body, parsed and validated as FastAPI does it; None if that may not succeed."""
     try:
-        check_depth(await request.body())
-        given = await request.json()
+        body = await request.body()
+        check_depth(body)
+        given = from_json(body)
         # Of null, releases of FastAPI differ in whether it is a body.
         return model.model_validate(given, from_attributes=True) if type(given) is dict else None
     except (ValueError, RecursionError, ClientDisconnect):

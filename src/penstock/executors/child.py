@@ -198,7 +198,9 @@ class Runner:
         """One attempt from its parameters to its answer; whatever the task raises ends here."""
         self._current = run
         self._postponed = None
-        self._spoke, self._noted_at = False, 0.0
+        self._spoke = False
+        if not run.part:  # many short parts of a job are told of as seldom as one long attempt
+            self._noted_at = 0.0
         began = time.perf_counter_ns()
         try:
             answer = self._run(run)
@@ -311,9 +313,12 @@ class Runner:
 
     def _note(self, progress: JobProgress) -> None:
         now = time.monotonic()
-        if self._current and (now - self._noted_at >= PROGRESS_INTERVAL_S or progress.fraction >= 1):
+        run = self._current
+        if run is None:
+            return
+        if now - self._noted_at >= PROGRESS_INTERVAL_S or (progress.fraction >= 1 and not run.part):
             self._noted_at = now
-            self._report(Note(self._current.token, progress))
+            self._report(Note(run.token, progress))
 
     def _say(self, stream: str, text: str) -> None:
         if self._current is not None:

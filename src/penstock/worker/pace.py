@@ -1,7 +1,7 @@
 """How far a slot may read ahead, learnt from how long jobs take. Nothing here is configured.
 
-Tiny jobs are shipped in batches worth `WORTH_MS`, so that none costs a round trip of its own; a job
-that is not known to be tiny is shipped alone, so that it holds no other hostage.
+Tiny jobs are shipped in batches, so that none costs a round trip of its own. The last of a batch waits
+no longer than `WORTH_MS`; behind a job that takes longer, or is not known, nothing is shipped.
 """
 
 WORTH_MS = 20.0
@@ -36,8 +36,8 @@ class Pace:
         """How many jobs a slot should have at hand, at least one."""
         if self._overall is None:
             return 1
-        worth = WORTH_MS / max(self._overall, WORTH_MS / MAX_AHEAD)
-        return max(1, min(self._trust, int(worth)))
+        behind = int(WORTH_MS / max(self._overall, WORTH_MS / MAX_AHEAD))
+        return min(self._trust, 1 + behind)
 
 
 def _blend(mean: float | None, value: float) -> float:

@@ -135,18 +135,18 @@ class Slot:
         """Whether it has an attempt."""
         return bool(self._given)
 
-    def room(self, task: str) -> bool:
-        """Whether it should be given an attempt of this task now."""
-        return self.ready and self.fits(task)
+    def room(self) -> bool:
+        """Whether it should be given an attempt now."""
+        return self.ready and self.fits()
 
     @property
     def ready(self) -> bool:
         """Whether its child is there to stay, and what runs takes no longer than a read-ahead is worth."""
         return self._child is not None and self._fresh is None and self._ending is None and not self._held_up
 
-    def fits(self, task: str) -> bool:
-        """Whether an attempt of this task would be alone, or a part of what a read-ahead is worth."""
-        return not self._given or self.load_ms + self._pace.expected_ms(task) <= WORTH_MS
+    def fits(self) -> bool:
+        """Whether another attempt would begin within what a read-ahead is worth."""
+        return not self._given or self.load_ms < WORTH_MS
 
     def appetite(self, depth: int) -> int:
         """How many more jobs it could take if all were like the recent ones."""

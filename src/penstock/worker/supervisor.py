@@ -224,7 +224,7 @@ class Supervisor:
         ready = [slot for slot in self._slots if slot.ready]
         while self._local and ready:
             slot = min(ready, key=_load)
-            if not slot.fits(self._local[0].kind):
+            if not slot.fits():
                 break
             slot.take(self._local.popleft())
         for slot in ready:

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Self
 
 import numpy as np
+import numpy.ma  # np.percentile would import it in each new child, for 10 ms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.core.progress import Progress
@@ -142,7 +143,7 @@ def credit_loss(portfolio: Portfolio, progress: Progress) -> CreditLosses:
 
 @credit_loss.split
 def _(portfolio: Portfolio) -> Iterator[Share]:
-    return shares(_simulation(portfolio))
+    return shares(_simulation(portfolio), to_target=portfolio.target_error is not None)
 
 
 class Drawn(BaseModel):
@@ -161,7 +162,7 @@ def _(share: Share, progress: Progress) -> Drawn:
     return Drawn(counted=counted, seconds=perf_counter() - began)
 
 
-@credit_loss.merge(block=8)
+@credit_loss.merge(block=16)
 def _(portfolio: Portfolio, so_far: Tally | None, results: list[Drawn]) -> Tally:
     tally = so_far or Tally.empty(portfolio.repeats, portfolio.chunk, portfolio.extend)
     counted = [count for drawn in results for count in drawn.counted]

@@ -10,13 +10,21 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from penstock.core.spans import spans
 from penstock.tasks.credit.draws import Chunk
 
 SMALL: Final = 20_000_000
 """Draws below which a simulation stays in one piece: it takes about a tenth of a second."""
 
-SHARE: Final = 4_000_000
-"""Draws of one share at least, some 20 ms: much longer than a job costs, short enough to spread evenly."""
+SHARE: Final = 12_000_000
+"""Draws of one share at most, unless a chunk has more or there are more than `MOST_SHARES`: some 15 ms, many
+times what a share costs."""
+
+SHARE_TO_TARGET: Final = 4_000_000
+"""The same for a simulation that ends when it is exact enough, which is looked at between whole shares."""
+
+LAST_SHARE: Final = 2_000_000
+"""Draws of the last shares at least: so little that no slot has to wait long for another."""
 
 MOST_SHARES: Final = 10_000
 
@@ -77,15 +85,18 @@ class Share(BaseModel):
         return groupby(self.chunks(), lambda chunk: chunk.repeat)
 
 
-def shares(simulation: Simulation) -> Iterator[Share]:
-    """Every chunk in one share, in order; a single share if there is little to draw."""
-    step = _chunks_per_share(simulation)
-    for first in range(0, simulation.left, step):
-        yield Share(simulation=simulation, first=first, end=min(first + step, simulation.left))
+def shares(simulation: Simulation, *, to_target: bool = False) -> Iterator[Share]:
+    """Every chunk in one share, in order; a single share if there is little to draw.
+
+    ``to_target``: the simulation may end early.
+    """
+    for first, end in _spans(simulation, SHARE_TO_TARGET if to_target else SHARE):
+        yield Share(simulation=simulation, first=first, end=end)
 
 
-def _chunks_per_share(simulation: Simulation) -> int:
+def _spans(simulation: Simulation, draws: int) -> Iterator[tuple[int, int]]:
     loans = min(simulation.chunk, simulation.load)
     if simulation.left * loans < SMALL:
-        return max(1, simulation.left)
-    return max(-(-SHARE // loans), -(-simulation.left // MOST_SHARES))
+        return spans(simulation.left, simulation.left, simulation.left)
+    most = max(-(-draws // loans), -(-simulation.left // MOST_SHARES))
+    return spans(simulation.left, most, -(-LAST_SHARE // loans))

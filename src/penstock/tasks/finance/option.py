@@ -115,7 +115,7 @@ def _(part: OptionShare, progress: Progress) -> list[Moments]:
     )
 
 
-@european_option.merge(block=8)
+@european_option.merge(block=16)
 def _(option: Option, so_far: Moments | None, results: list[list[Moments]]) -> Moments:
     return folded(option.plan, so_far, results, moments.combine, partial(_estimate, option))
 

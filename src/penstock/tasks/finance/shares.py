@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from penstock.core.progress import Progress
+from penstock.core.spans import spans
 from penstock.tasks.finance.draws import CHUNK, Chunk
 from penstock.tasks.finance.simulation import Estimate, Plan, good_enough, simulate
 
@@ -19,8 +20,12 @@ Part = TypeVar("Part")
 SMALL: Final = 10_000_000
 """Random numbers below which a simulation stays in one piece: it takes about a tenth of a second."""
 
-SHARE: Final = 4_000_000
-"""Random numbers of one share at least, some 40 ms: much longer than a job costs, short enough to spread."""
+SHARE: Final = 1_500_000
+"""Random numbers of one share at most, unless a chunk takes more or there are more than `MOST_SHARES`: some
+15 ms, many times what a share costs."""
+
+LAST_SHARE: Final = 250_000
+"""Random numbers of the last shares at least: so little that no slot has to wait long for another."""
 
 MOST_SHARES: Final = 10_000
 
@@ -56,17 +61,16 @@ def shares(plan: Plan, numbers: int = 1) -> Iterator[Share]:
 
     ``numbers``: how many random numbers one simulation takes.
     """
-    count = -(-plan.simulations // CHUNK)
-    step = _chunks_per_share(plan.simulations * numbers, count, numbers)
-    for first in range(0, count, step):
-        end = min(first + step, count)
+    for first, end in _spans(plan.simulations, numbers):
         yield Share(simulations=plan.simulations, target_error=plan.target_error, first=first, end=end)
 
 
-def _chunks_per_share(work: int, chunks: int, numbers: int) -> int:
-    if work <= SMALL:
-        return chunks
-    return max(-(-SHARE // (CHUNK * numbers)), -(-chunks // MOST_SHARES))
+def _spans(simulations: int, numbers: int) -> Iterator[tuple[int, int]]:
+    chunks = -(-simulations // CHUNK)
+    if simulations * numbers <= SMALL:
+        return spans(chunks, chunks, chunks)
+    most = max(-(-SHARE // (CHUNK * numbers)), -(-chunks // MOST_SHARES))
+    return spans(chunks, most, -(-LAST_SHARE // (CHUNK * numbers)))
 
 
 def drawn(

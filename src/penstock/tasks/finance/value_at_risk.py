@@ -130,7 +130,7 @@ def _(part: TailShare, progress: Progress) -> list[Tail]:
     return drawn(part.share, partial(draw_tail, factors), tail.combine, partial(_estimate, factors), progress)
 
 
-@portfolio_var.merge(block=8)
+@portfolio_var.merge(block=16)
 def _(held: SimulatedHoldings, so_far: Tail | None, results: list[list[Tail]]) -> Tail:
     return folded(held.plan, so_far, results, tail.combine, partial(_estimate, Factors.of(held)))
 
