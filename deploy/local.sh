@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The system of deploy/compose.yaml on this machine, by docker or podman:
 #   deploy/local.sh up [--no-build] | down [--volumes] | logs [SERVICE…] | redis-cli [WORD…] | compose WORD…
-# `make local-up` and the like call it. WORKERS=5 says how many workers, PROFILE=monitoring adds Prometheus and
+# `make local-up` and the like call it. WORKERS=5 says how many workers (3), PROFILE=monitoring adds Prometheus and
 # Grafana, ENGINE=podman chooses. Keys and passwords are made once, into deploy/.env and deploy/.secrets.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -79,7 +79,7 @@ wait_until_ready() {
 up() {
   [[ ${1:-} == --no-build ]] || build_images
   make_secrets
-  compose up -d --no-build --scale "worker=${WORKERS:-3}"
+  compose up -d --no-build
   wait_until_ready
 }
 
@@ -88,7 +88,7 @@ verb=${1:-}
 [[ $# -gt 0 ]] && shift
 case $verb in
   up) up "$@" ;;
-  down) PROFILE=monitoring compose down "$@" ;;
+  down) PROFILE=monitoring compose down --remove-orphans "$@" ;;
   logs) compose logs --follow --tail 100 "$@" ;;
   redis-cli) compose exec redis redis-cli "$@" ;;
   compose) compose "$@" ;;
