@@ -29,15 +29,15 @@ compose() { "${compose[@]}" -f compose.yaml ${PROFILE:+--profile "$PROFILE"} "$@
 build() { BUILDAH_FORMAT=docker "$engine" build -f Dockerfile --build-arg "REQUIREMENTS=$1" -t "$2" ..; }
 
 build_images() {
-  build base "${PENSTOCK_IMAGE:-penstock:local}"
-  build page "${PENSTOCK_PAGE_IMAGE:-penstock-page:local}"
+  build base "${IMAGE:-penstock:local}"
+  build page "${PAGE_IMAGE:-penstock-page:local}"
 }
 
 password() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
 # A key of this name and role: prints it, then its entry for PENSTOCK_API_KEYS.
 mint() {
-  "$engine" run --rm --network none "${PENSTOCK_IMAGE:-penstock:local}" \
+  "$engine" run --rm --network none "${IMAGE:-penstock:local}" \
     keys create "$1" --role "$2" --detached ${3:+--sees "$3"} 2>/dev/null
 }
 

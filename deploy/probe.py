@@ -5,6 +5,7 @@ the page answer over HTTP. A worker has no port that others reach; it is alive w
 broker, answered or not: a broker that is away is no fault of the worker, which computes on.
 """
 
+import contextlib
 import http.client
 import os
 import re
@@ -24,12 +25,12 @@ _CALLS = re.compile(r"^penstock_broker_calls_total\{.*\} (\S+)$", re.MULTILINE)
 
 def asked(port: int, path: str) -> str:
     """The body of a good answer on this machine. Raises OSError or HTTPException for any other."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    if answer.status != http.HTTPStatus.OK:
-        raise http.client.HTTPException(f"{path} answers {answer.status}")
-    return answer.read().decode()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != http.HTTPStatus.OK:
+            raise http.client.HTTPException(f"{path} answers {answer.status}")
+        return answer.read().decode()
 
 
 def calls() -> float:
