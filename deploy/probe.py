@@ -1,4 +1,4 @@
-"""The image's health check: does what this container was started for still answer?
+"""The image's health check: whether what this container was started for still answers.
 
 Run by the container engine every few seconds, so it imports nothing but the standard library. An API and
 the page answer over HTTP. A worker has no port that others reach; it is alive while it goes on calling the
@@ -7,6 +7,7 @@ broker, answered or not: a broker that is away is no fault of the worker, which 
 
 import contextlib
 import http.client
+import itertools
 import os
 import re
 import sys
@@ -57,7 +58,7 @@ CHECKS = {
 
 def role(words: list[str]) -> str:
     """Which command a command line runs. Raises LookupError if it is none that can be asked."""
-    for word, following in zip(words, words[1:], strict=False):
+    for word, following in itertools.pairwise(words):
         if Path(word).name == "penstock" and following in CHECKS:
             return following
     raise LookupError("this container serves nothing that could be asked")

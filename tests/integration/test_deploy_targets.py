@@ -107,6 +107,7 @@ def test_a_dry_run_prints_every_command(bare):
     for line in lines:
         assert "gcloud" not in line or "configure-docker" in line or "--project demo" in line
     deploys = [line for line in lines if " deploy " in line]
+    assert [re.search(r"--args (\S+)", line)[1] for line in deploys] == ["worker", "api"]
     image = {re.search(r"--image (\S+)", line)[1] for line in deploys}
     assert len(image) == 1
     assert image.pop().startswith("us-east1-docker.pkg.dev/demo/penstock/penstock:")
