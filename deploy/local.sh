@@ -76,9 +76,19 @@ wait_until_ready() {
     "key: export PENSTOCK_API_KEY=\$(cat deploy/.secrets/admin.key) PENSTOCK_URL=$door"
 }
 
+# podman-compose only ever adds workers; those that are too many would go on with the settings of their day.
+remove_surplus() {
+  local number=$((${WORKERS:-3} + 1))
+  while [[ $engine == podman ]] && podman container exists "penstock_worker_$number"; do
+    podman stop --time 40 "penstock_worker_$number" && podman rm "penstock_worker_$number"
+    number=$((number + 1))
+  done
+}
+
 up() {
   [[ ${1:-} == --no-build ]] || build_images
   make_secrets
+  remove_surplus
   compose up -d --no-build
   wait_until_ready
 }
