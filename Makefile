@@ -10,8 +10,6 @@ PEER_LISTS := benchmarks/peers/requirements
 SEED ?= 1
 ROUNDS ?= 3
 
-export PROJECT_ID REGION DRY_RUN WORKERS PROFILE
-
 .DEFAULT_GOAL := help
 .PHONY: help setup check format test-fast test faults demo bench bench-peers lock clean
 .PHONY: local-up local-down local-logs redis-cli deploy-all
