@@ -76,6 +76,14 @@ wait_until_ready() {
     "key: export PENSTOCK_API_KEY=\$(cat deploy/.secrets/admin.key) PENSTOCK_URL=$door"
 }
 
+# What deploy/.env says and the environment does not, for this script as for compose.
+read_env() {
+  local name value
+  while IFS='=' read -r name value; do
+    [[ ! $name =~ ^[A-Z_]+$ || -n ${!name+told} ]] || export "$name=$value"
+  done <.env
+}
+
 # podman-compose only ever adds workers; those that are too many would go on with the settings of their day.
 remove_surplus() {
   local number=$((${WORKERS:-3} + 1))
@@ -94,6 +102,7 @@ up() {
 }
 
 find_engine
+[[ ! -e .env ]] || read_env
 verb=${1:-}
 [[ $# -gt 0 ]] && shift
 case $verb in
