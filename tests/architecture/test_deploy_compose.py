@@ -7,7 +7,7 @@ import pytest
 
 from penstock.core.units import milliseconds, size
 from penstock.settings import Settings
-from support.deployment import DEPLOY, compose, services
+from support.deployment import DEPLOY, ROOT, compose, services
 
 SERVICES = services()
 APIS = ["api1", "api2", "api3"]
@@ -65,7 +65,7 @@ def test_is_shut_in(name):
 @every
 def test_volumes_are_there_and_files_cannot_be_changed(name):
     for volume in SERVICES[name].get("volumes", ()):
-        source, _, mode = volume.split(":")[0], *volume.split(":")[1:2], volume.split(":")[2:]
+        source, _, *mode = volume.split(":")
         if source.startswith("."):
             assert mode == ["ro"], volume
             assert source in MADE_LOCALLY or (DEPLOY / source).exists(), source
@@ -163,3 +163,11 @@ def test_redis_keeps_everything_and_has_room_to_rewrite_its_log():
     assert lines["save"] == '""'
     assert lines["maxmemory-policy"] == "noeviction"
     assert 2 * size(lines["maxmemory"]) <= memory(SERVICES["redis"]["mem_limit"])
+
+
+def test_what_can_be_told_is_in_the_guide():
+    guide = (ROOT / "docs" / "guides" / "containers.md").read_text()
+    asked = "".join((DEPLOY / name).read_text() for name in ("compose.yaml", "local.sh"))
+    told = set(re.findall(r"\$\{([A-Z_]+):[-+]", asked))
+    assert {"WORKERS", "PORT", "PROFILE", "ENGINE"} <= told
+    assert {name for name in told if not re.search(rf"\b{name}\b", guide)} == set()

@@ -34,15 +34,9 @@ def fly() -> dict[str, Any]:
     return tomllib.loads((DEPLOY / "fly.toml").read_text())
 
 
-def instructions(text: str) -> list[tuple[str, str]]:
-    """A Dockerfile's instructions: each word in capitals, and what follows it."""
-    joined = re.sub(r"\\\n", " ", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE))
-    lines = [line.strip() for line in joined.splitlines() if line.strip()]
-    return [
-        (word.upper(), " ".join(rest.split())) for word, _, rest in (line.partition(" ") for line in lines)
-    ]
-
-
 def dockerfile() -> list[tuple[str, str]]:
-    """The instructions of the project's own Dockerfile."""
-    return instructions((DEPLOY / "Dockerfile").read_text())
+    """The Dockerfile's instructions: each word in capitals, and what follows it."""
+    without_comments = re.sub(r"^\s*#.*\n", "", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n", " ", without_comments).splitlines()
+    parted = [line.strip().partition(" ") for line in lines if line.strip()]
+    return [(word.upper(), " ".join(rest.split())) for word, _, rest in parted]
