@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOCK := uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 PEERS := .venv-peers
 PEER_LISTS := benchmarks/peers/requirements
 
@@ -11,6 +12,7 @@ ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check format test-fast test faults demo bench bench-peers lock clean
+.PHONY: local-up local-down local-logs redis-cli deploy-all
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,9 +60,26 @@ $(PEERS)/%/.ready: $(PEER_LISTS)/%.txt
 	$(PEERS)/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-lock: setup ## pin the dependencies anew (needs uv)
-	uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
-	  --extra dev pyproject.toml -o requirements/dev.txt
+local-up: ## the whole system in containers on this machine; WORKERS=5, PROFILE=monitoring
+	@deploy/local.sh up
+
+local-down: ## stop it; jobs and history stay, unless ARGS=--volumes
+	@deploy/local.sh down $(ARGS)
+
+local-logs: ## follow its logs; ARGS="worker api1" for some of them
+	@deploy/local.sh logs $(ARGS)
+
+redis-cli: ## look into its Redis; ARGS="info memory"
+	@deploy/local.sh redis-cli $(ARGS)
+
+deploy-all: ## API and workers on Cloud Run; PROJECT_ID=name, REGION=, DRY_RUN=1 only prints the commands
+	@deploy/cloud-run.sh
+
+lock: setup ## pin the dependencies anew (needs uv); those of the image are the same but fewer
+	$(LOCK) --extra dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/base.txt
+	$(LOCK) -c requirements/dev.txt --extra streamlit pyproject.toml -o requirements/page.txt
+	echo 'hatchling>=1.27' | $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
 
 clean: ## remove what was made here
 	rm -rf $(VENV) $(PEERS) .penstock demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
