@@ -227,7 +227,7 @@ def test_bad_correlations_are_refused_with_the_reason(rows, problem):
         ({"simulations": 10**9 + 1}, "simulations", "1000000000"),
         ({"confidence": 0.999, "simulations": 10_000}, "simulations", "at least 50000"),
         ({"target_error": 0}, "target_error", "greater than 0"),
-        ({"colour": "red"}, "colour", "not permitted"),
+        ({"colour": "red"}, "colour", "no such field"),
     ],
 )
 def test_what_is_wrong_is_named(wrong, field, problem):

@@ -11,6 +11,7 @@ from typing import Any
 
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.task import Task
+from penstock.core.text import did_you_mean
 
 READY_MADE = "penstock.tasks"
 """The package whose modules are always looked through; known by name only."""
@@ -46,9 +47,15 @@ class Catalog(Mapping[str, AnyTask]):
         """The task of that name; raises TASK_UNKNOWN with the names there are."""
         found = self._tasks.get(name)
         if found is None:
-            message = f"there is no task {name!r}; known tasks: {', '.join(self) or 'none'}"
-            raise PenstockError(ErrorCode.TASK_UNKNOWN, message, {"task": name})
+            raise unknown_task(name, self)
         return found
+
+
+def unknown_task(name: str, known: Iterable[str]) -> PenstockError:
+    """A TASK_UNKNOWN with the names there are, the likeliest first."""
+    names = ", ".join(known) or "none"
+    message = f"there is no task {name!r}{did_you_mean(name, known)}; known tasks: {names}"
+    return PenstockError(ErrorCode.TASK_UNKNOWN, message, {"task": name})
 
 
 def _check(task: AnyTask) -> None:

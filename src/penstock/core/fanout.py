@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from penstock.core.problems import refusal
 from penstock.core.progress import DoNotRetry, Progress
-from penstock.core.shape import Shape, refusal
+from penstock.core.shape import Shape
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -98,7 +99,7 @@ class Fanout:
         try:
             return self._parts.model.model_validate(given)
         except ValidationError as invalid:
-            raise refusal(invalid) from None
+            raise refusal(invalid.errors(), model=self._parts.model) from None
 
     def write_part(self, part: BaseModel) -> bytes:
         """A part's parameters as JSON."""
@@ -119,7 +120,7 @@ class Fanout:
             part = self._read_part(params)
         except ValidationError as invalid:
             message = f"the part does not fit this worker's version of {self._task}"
-            raise DoNotRetry(f"{message}: {refusal(invalid).message}") from None
+            raise DoNotRetry(f"{message}: {refusal(invalid.errors()).message}") from None
         return self._write_result(self.compute(whole, part, progress))
 
     # Merging

@@ -4,9 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, create_model
 
-from penstock.core.errors import PenstockError, field_error
 from penstock.core.progress import Progress
 
 
@@ -77,12 +76,3 @@ class Shape:
         if self.progress is None:
             return function(**arguments)
         return function(**arguments, **{self.progress: progress})
-
-
-def refusal(invalid: ValidationError) -> PenstockError:
-    """A VALIDATION_ERROR that names each field, as ``params.field``."""
-    return field_error([(_path("params", error["loc"]), error["msg"]) for error in invalid.errors()])
-
-
-def _path(root: str, loc: tuple[int | str, ...]) -> str:
-    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
