@@ -14,14 +14,13 @@ from penstock.client.bar import progress_bar
 from penstock.client.feed import JobEvent, Reading
 from penstock.client.gathering import Counts, Failures, Ready
 from penstock.client.handles import AsyncHandle, Handle, HasId, id_of
-from penstock.client.messages import MAX_WAIT_S, Call
+from penstock.client.messages import DEFAULT_URL, MAX_WAIT_S, Call
 from penstock.client.patience import PATIENCE_S, Patience, all_keyed, keyed
 from penstock.core.errors import PenstockError
 from penstock.core.submission import JobView, Submission, TaskView
 
 Answer = TypeVar("Answer")
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 30.0
 _JSON = {"Content-Type": "application/json"}
 
@@ -384,7 +383,7 @@ def _headers(api_key: str | None) -> dict[str, str]:
 
 def _address(url: str) -> httpx.URL:
     try:
-        return httpx.URL(url)
+        return httpx.URL(url if "://" in url else f"http://{url}")
     except httpx.InvalidURL as failed:
         raise messages.unreachable(url, failed) from None
 

@@ -156,7 +156,12 @@ async def _push(
 ) -> list[JobView]:
     jobs: list[JobView] = []
     while len(jobs) < count:
-        batch = await connected.submit_many([submission] * min(BATCH, count - len(jobs)))
+        # One by itself, so that a refusal does not speak of a list.
+        batch = (
+            [await connected.submit(**submission)]
+            if count == 1
+            else await connected.submit_many([submission] * min(BATCH, count - len(jobs)))
+        )
         jobs.extend(batch)
         if not as_json and not quiet:
             for job in batch:
