@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from pydantic import BaseModel
 
+from penstock import Client
 from penstock.client import messages
 from penstock.core.errors import ErrorCode, PenstockError
 
@@ -71,3 +72,9 @@ def test_a_refusal_in_a_batch_names_which():
 def test_where_the_node_should_be_is_said_if_nobody_said_it():
     assert "penstock up" in messages.unreachable(messages.DEFAULT_URL, OSError("no")).message
     assert "penstock up" not in messages.unreachable("http://elsewhere:8000", OSError("no")).message
+
+
+def test_an_empty_address_is_none(monkeypatch):
+    monkeypatch.setenv("PENSTOCK_URL", "")
+    with Client() as client:
+        assert client.url == messages.DEFAULT_URL

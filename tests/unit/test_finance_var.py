@@ -236,6 +236,12 @@ def test_what_is_wrong_is_named(wrong, field, problem):
     assert problem in problems[f"params.{field}"]
 
 
+@pytest.mark.parametrize("tiny", [{"quantity": 1e-300}, {"price": 1e-300}])
+def test_a_risk_that_would_end_as_nothing_is_refused(tiny):
+    problems = refusal(portfolio_var, {"positions": [{"symbol": "A", "quantity": 1, "price": 1} | tiny]})
+    assert "too small to be computed" in problems["params"]
+
+
 def test_parameters_of_the_largest_size_are_taken():
     many = [{"symbol": str(number), "quantity": 1, "price": 10} for number in range(250)]
     Holdings(positions=many, correlations=np.eye(250).tolist())

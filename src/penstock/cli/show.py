@@ -130,8 +130,8 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         "attempt": None if job.cached else f"{job.attempt} of {job.max_attempts}",
         "shared": shared(job) or (job.waiters > 1 and f"by {job.waiters} that wait for it"),
         "cache key": job.cache_key,
-        "lost": job.losses and f"{job.losses} times by a worker that vanished",
-        "crashed": job.crashes and f"{job.crashes} times",
+        "lost": job.losses and f"{_times(job.losses)} by a worker that vanished",
+        "crashed": job.crashes and _times(job.crashes),
         "created": job.created_at,
         "place": place(job),
         "due": job.due_at if job.state == "scheduled" else None,
@@ -156,6 +156,10 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         console.print(escape(job.error.detail.rstrip()), style="dim", soft_wrap=True)
     if attempts is not None:
         _attempts(attempts)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _parts(parts: PartsView, *, merging: bool) -> str:

@@ -42,7 +42,7 @@ class Executor(futures.Executor):
     ) -> None:
         if max_workers is not None and max_workers < 1:
             raise ValueError("max_workers must be at least 1")
-        address, modules = url or os.environ.get("PENSTOCK_URL"), tuple(modules)
+        address, modules = url or os.environ.get("PENSTOCK_URL") or None, tuple(modules)
         if address is None:
             refuse_within()
 

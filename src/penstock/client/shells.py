@@ -43,7 +43,7 @@ class Client:
         api_key: str | None = None,
     ) -> None:
         self._patience_s = patience_s
-        self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
+        self.url = url or os.environ.get("PENSTOCK_URL") or DEFAULT_URL
         self._timeout_s = timeout_s
         self._http = httpx.Client(base_url=_address(self.url), timeout=timeout_s, headers=_headers(api_key))
 
@@ -219,7 +219,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._patience_s = patience_s
-        self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
+        self.url = url or os.environ.get("PENSTOCK_URL") or DEFAULT_URL
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
             base_url=_address(self.url), timeout=timeout_s, headers=_headers(api_key), transport=transport

@@ -71,6 +71,8 @@ def load(modules: Iterable[str]) -> Catalog:
 
     Runs the modules' code. Raises INVALID_REQUEST naming the module that cannot be imported.
     """
+    modules = list(modules)
+    check_files(modules)
     found = [*_ready_made(), *map(_import, modules)]
     return Catalog(task for module in found for task in _tasks_of(module))
 
@@ -83,6 +85,13 @@ def _ready_made() -> Iterator[ModuleType]:
     package = importlib.import_module(READY_MADE)
     for entry in pkgutil.iter_modules(package.__path__):
         yield importlib.import_module(f"{READY_MADE}.{entry.name}")
+
+
+def check_files(modules: Iterable[str]) -> None:
+    """Raises INVALID_REQUEST for a .py file that is not there; runs nothing."""
+    for name in modules:
+        if name.endswith(".py") and not Path(name).is_file():
+            raise PenstockError(ErrorCode.INVALID_REQUEST, f"there is no file {name!r} with tasks")
 
 
 def _import(name: str) -> ModuleType:

@@ -8,6 +8,7 @@ from penstock.cli.exposure import refuse_public
 from penstock.cli.launcher import Launcher
 from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port, Queues, Slots
 from penstock.cli.run import plain_errors, settings
+from penstock.core.catalog import check_files
 from penstock.telemetry import logs
 
 
@@ -39,6 +40,7 @@ def command() -> typer.Typer:
                 broker_url=broker,
                 tasks=tasks,
             )
+            check_files(chosen.tasks)  # here, as each of the two processes would say it
             logs.configure(chosen.log_format, chosen.log_level)
             refuse_public(chosen)
         raise typer.Exit(asyncio.run(Launcher(chosen, parent_fd).run()))
