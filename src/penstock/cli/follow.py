@@ -19,8 +19,8 @@ async def follow(client: AsyncClient, jobs: list[JobView], *, quiet: bool) -> li
     if quiet or not show.errors.is_terminal:
         return [await client.wait(job.id) for job in jobs]
     columns = (
-        TextColumn("{task.fields[label]}"),
-        BarColumn(20),
+        *([TextColumn("{task.fields[label]}")] if len(jobs) > 1 else []),
+        BarColumn(16),
         TextColumn("{task.percentage:>3.0f} %"),
         _Times(),
         # Takes what is left of the line; the others keep their widths.
@@ -44,9 +44,14 @@ class _Times(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Part of `ProgressColumn`."""
-        spent = timedelta(seconds=int((task.finished_time if task.finished else task.elapsed) or 0))
+        spent = _clock(task.finished_time if task.finished else task.elapsed)
         left = None if task.finished else task.time_remaining
-        return Text(f"{spent}, {timedelta(seconds=int(left))} left" if left else str(spent), style="yellow")
+        return Text(f"{spent}, {_clock(left)} left" if left else spent, style="yellow")
+
+
+def _clock(seconds: float | None) -> str:
+    """``00:05`` or ``1:00:05``: the estimate beside it needs the room."""
+    return str(timedelta(seconds=int(seconds or 0))).removeprefix("0:")
 
 
 def _ids(jobs: list[JobView]) -> str:
