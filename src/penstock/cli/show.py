@@ -146,7 +146,7 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         "part": job.part is not None and f"{job.part} of {job.parent_id}",
         "error": job.error and f"[red]{escape(job.error.code)}: {escape(job.error.message)}[/red]",
         "params": escape(_compact(job.params)),
-        "result": None if job.result is None else escape(_compact(job.result)),
+        "result": escape(_compact(job.result)) if job.state == "succeeded" else None,
     }
     console.print(f"[bold]{job.id}[/bold]")
     for name, fact in facts.items():

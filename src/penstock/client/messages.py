@@ -9,10 +9,10 @@ from urllib.parse import quote
 import msgspec
 from pydantic import BaseModel, ValidationError
 
-from penstock.client.inputs import plain
 from penstock.core.dead import DeadList, DeadReport
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import non_finite
+from penstock.core.foreign import plain
 from penstock.core.record_query import RecordView
 from penstock.core.submission import AttemptView, JobView, Submission, TaskView
 

@@ -3,7 +3,9 @@
 import importlib
 import importlib.util
 import pkgutil
+import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +19,11 @@ READY_MADE = "penstock.tasks"
 """The package whose modules are always looked through; known by name only."""
 
 AnyTask = Task[..., Any]
+
+_OF_OTHERS = re.compile(
+    rf"^<|[/\\](site-packages|python3[^/\\]*|importlib)[/\\]|^{re.escape(str(Path(__file__).parents[1]))}"
+)
+"""Files of Python, of installed packages, and of ours."""
 
 
 class Catalog(Mapping[str, AnyTask]):
@@ -103,8 +110,15 @@ def _import(name: str) -> ModuleType:
             sys.path.insert(0, str(Path.cwd()))
         return importlib.import_module(name)
     except Exception as failed:
-        message = f"cannot import the task module {name!r}: {type(failed).__name__}: {failed}"
+        message = f"cannot import the task module {name!r}: {type(failed).__name__}: {failed}{_where(failed)}"
         raise PenstockError(ErrorCode.INVALID_REQUEST, message) from failed
+
+
+def _where(failed: Exception) -> str:
+    """The last line of the module's own, or of what it imports beside it, that led to the error."""
+    frames = traceback.extract_tb(failed.__traceback__)
+    own = [each for each in frames if not _OF_OTHERS.search(each.filename)]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -7,11 +7,12 @@ depends on the parts alone: not on who computed them, when, or how often.
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from penstock.core.foreign import plain_or_refused
 from penstock.core.problems import refusal
 from penstock.core.progress import DoNotRetry, Progress
 from penstock.core.shape import Shape
@@ -155,7 +156,7 @@ class Fanout:
 
     @cached_property
     def _write_result(self) -> Callable[[Any], bytes]:
-        return self._results.serializer.to_json
+        return partial(self._results.serializer.to_json, fallback=plain_or_refused, warnings=False)
 
     @cached_property
     def read_result(self) -> Callable[[bytes], Any]:

@@ -15,6 +15,7 @@ from penstock.core.composed import composed
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fanout import Fanout, Function, in_order
 from penstock.core.fingerprint import canonical, encode_sorted, non_finite
+from penstock.core.foreign import plain_or_refused
 from penstock.core.job import Limits, Priority
 from penstock.core.plain import LONGEST_SURE, plain_validator
 from penstock.core.problems import refusal
@@ -253,7 +254,7 @@ class Task(Generic[Params, Result]):
 
     @cached_property
     def _write(self) -> Callable[[Any], bytes]:
-        return self._result.serializer.to_json
+        return partial(self._result.serializer.to_json, fallback=plain_or_refused, warnings=False)
 
 
 @overload

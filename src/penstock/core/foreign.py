@@ -1,4 +1,4 @@
-"""What people compute with, as what JSON has a word for: parameters come from arrays and tables."""
+"""What people compute with, as what JSON has a word for: parameters and results may be arrays and tables."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,3 +20,14 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return plain(value.to_dict("list")) if hasattr(value, "to_dict") else value
+
+
+def plain_or_refused(value: Any) -> Any:
+    """The same of what pydantic does not know; raises TypeError if it stays unknown."""
+    found = plain(value)
+    if found is value:
+        kind = type(value).__name__
+        raise TypeError(
+            f"a result of type {kind} cannot be written as JSON; return numbers, texts, lists, dicts"
+        )
+    return found
