@@ -175,6 +175,8 @@ async def test_progress_is_seen(house):
     (claim,) = await house.hands.take()
     await house.hands.say(claim, 0.5, "half way")
     assert (await house.job(job_id))["progress"] == {"fraction": 0.5, "message": "half way"}
+    await house.hands.end(claim)
+    assert (await house.job(job_id))["progress"] == {"fraction": 1.0, "message": ""}
 
 
 async def test_view_has_the_fields_that_clients_rely_on(house):

@@ -7,7 +7,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock import Progress, task
-from penstock.core.submission import SubmitOptions, TaskView
+from penstock.core.catalog import load
+from penstock.core.submission import Submission, SubmitOptions, TaskView
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -198,6 +199,12 @@ async def test_example_of_every_task_can_be_submitted(house):
         if view["example"]:
             answer = await house.ask("POST", f"/tasks/{view['name']}/jobs", view["example"])
             assert answer.status_code == 202, (view["name"], answer.text)
+
+
+async def test_what_the_page_offers_to_send_can_be_sent(document):
+    (example,) = document["components"]["schemas"]["Submission"]["examples"]
+    offered = Submission.model_validate(example)
+    assert load(()).find(offered.task).parse(offered.params)
 
 
 async def test_pages_for_people(house):

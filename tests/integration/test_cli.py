@@ -101,6 +101,16 @@ def on_node(penstock, node, monkeypatch):
     return penstock
 
 
+def test_one_refused_submission_speaks_of_no_list(on_node):
+    ran = on_node("submit", "add", "--a", "1", "--b", "1", "--cost-s", "nan")
+    assert one_error(ran) == "error: params.cost_s: must be a finite number"
+
+
+@pytest.mark.parametrize("command", ["up", "api", "worker"])
+def test_a_file_with_tasks_that_is_not_there_is_one_line(penstock, command):
+    assert one_error(penstock(command, "nowhere.py")) == "error: there is no file 'nowhere.py' with tasks"
+
+
 def lines(text):
     return [line for line in text.splitlines() if line.strip()]
 

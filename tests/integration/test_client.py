@@ -80,6 +80,11 @@ def test_both_have_the_same_methods():
     assert surface(Client) == surface(AsyncClient)
 
 
+async def test_an_address_may_lack_its_scheme(kind, url):
+    async with opened(kind, url.removeprefix("http://")) as client:
+        assert (await client.stats())["queues"] == []
+
+
 async def test_submit_and_get(client):
     job = await client.submit("noop", {"n": 3}, priority="high", queue="own", max_attempts=2)
     assert isinstance(job, JobView)

@@ -274,6 +274,31 @@ async def test_or_only_what_runs(full_house, pool):
     assert running.result(0) == 42
 
 
+async def test_leaving_by_ctrl_c_cancels_what_runs_as_well(full_house):
+    def leave(url, interrupted):
+        with Executor(url=url) as pool:
+            future = pool.submit(number, 1)
+            interrupted.wait(PATIENCE_S)
+            left.append(future)
+            raise KeyboardInterrupt
+
+    left, interrupted = [], threading.Event()
+    async with served(full_house.app) as url:
+        leaving = asyncio.create_task(asyncio.to_thread(in_vain, leave, url, interrupted))
+        (claim,) = await full_house.hands.take()
+        interrupted.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await leaving
+    assert left[0].cancelled()
+    assert (await full_house.job(claim.spec.id))["cancel_requested"]
+
+
+def in_vain(leave, *given):
+    """A KeyboardInterrupt must not reach the event loop."""
+    with pytest.raises(KeyboardInterrupt):
+        leave(*given)
+
+
 async def test_the_last_cancel_reaches_the_node(full_house):
     async with served(full_house.app) as url:
         pool = Executor(url=url)

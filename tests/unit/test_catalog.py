@@ -24,6 +24,7 @@ def two() -> int:
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """Writes a module of the test's own; import path and imported modules are put back."""
+    load([])  # what cannot be imported twice stays imported
     monkeypatch.setattr(sys, "path", sys.path.copy())
     monkeypatch.setattr(sys, "modules", sys.modules.copy())
     monkeypatch.chdir(tmp_path)
@@ -172,3 +173,15 @@ def test_task_of_the_users_that_is_named_like_a_ready_made_one_is_a_conflict(mod
     error = refusal([str(path)])
     assert error.code is ErrorCode.CONFLICT
     assert "catalog_clash" in error.message
+
+
+def test_an_error_of_a_module_is_told_with_its_line(module):
+    module("beside", "import json\n\njson.loads('[')\n")
+    path = module("broken", "import math\n\nimport beside\n")
+    with pytest.raises(PenstockError, match=r"JSONDecodeError: .* \(beside.py, line 3\)$"):
+        load([str(path)])
+
+
+def test_a_file_that_is_not_there_is_named(module):
+    with pytest.raises(PenstockError, match=r"^there is no file 'nowhere.py' with tasks$"):
+        load(["nowhere.py"])

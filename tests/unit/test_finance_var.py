@@ -227,13 +227,19 @@ def test_bad_correlations_are_refused_with_the_reason(rows, problem):
         ({"simulations": 10**9 + 1}, "simulations", "1000000000"),
         ({"confidence": 0.999, "simulations": 10_000}, "simulations", "at least 50000"),
         ({"target_error": 0}, "target_error", "greater than 0"),
-        ({"colour": "red"}, "colour", "not permitted"),
+        ({"colour": "red"}, "colour", "no such field"),
     ],
 )
 def test_what_is_wrong_is_named(wrong, field, problem):
     problems = refusal(portfolio_var, ONE | wrong)
     assert list(problems) == [f"params.{field}"]
     assert problem in problems[f"params.{field}"]
+
+
+@pytest.mark.parametrize("tiny", [{"quantity": 1e-300}, {"price": 1e-300}])
+def test_a_risk_that_would_end_as_nothing_is_refused(tiny):
+    problems = refusal(portfolio_var, {"positions": [{"symbol": "A", "quantity": 1, "price": 1} | tiny]})
+    assert "too small to be computed" in problems["params"]
 
 
 def test_parameters_of_the_largest_size_are_taken():

@@ -146,7 +146,14 @@ def test_what_is_no_json_is_refused_by_name():
     with pytest.raises(PenstockError) as refused:
         nested([Flag(("weights",), None, "")], ["1, 2"], {})
     assert refused.value.code is ErrorCode.INVALID_REQUEST
-    assert refused.value.message.startswith("--weights: ")
+    assert refused.value.message.startswith("--weights: write a JSON value")
+
+
+def test_what_is_no_number_is_refused_as_that():
+    (flag,) = flags_of({"properties": {"a": {"anyOf": [{"type": "integer"}, {"type": "number"}]}}})
+    assert [flag.value("2"), flag.value("2.5")] == [2, 2.5]
+    with pytest.raises(PenstockError, match=r"^--a: write a number$"):
+        flag.value("x")
 
 
 def run(schema, *arguments, whole=None):

@@ -7,6 +7,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -258,6 +260,32 @@ def test_the_result_is_json_of_its_annotation() -> None:
     assert nothing.run(b"{}", Progress()) == b"null"
 
 
+@pytest.mark.parametrize(
+    ("result", "written"),
+    [
+        (np.int64(3), b"3"),
+        (np.arange(3.0), b"[0.0,1.0,2.0]"),
+        ({"paths": [np.array([1, np.nan])]}, b'{"paths":[[1.0,null]]}'),
+        (pd.DataFrame({"strike": [95, 105]}), b'{"strike":[95,105]}'),
+    ],
+)
+@pytest.mark.parametrize("annotation", [list[float], Any])
+def test_arrays_and_tables_are_written_as_lists(result: Any, written: bytes, annotation: Any) -> None:
+    def found() -> Any:
+        return result
+
+    found.__annotations__["return"] = annotation
+    assert task(found).run(b"{}", None) == written
+
+
+def test_a_result_that_json_does_not_have_fails_by_its_type() -> None:
+    def found() -> Any:
+        return object()
+
+    with pytest.raises(ValueError, match="a result of type object cannot be written as JSON"):
+        task(found).run(b"{}", None)
+
+
 def test_schemas_describe_parameters_and_result() -> None:
     properties = add.params_schema["properties"]
     assert properties["x"]["type"] == "integer"
@@ -273,6 +301,8 @@ def test_schemas_describe_parameters_and_result() -> None:
 def no_annotation(x) -> int: ...
 def no_result(x: int): ...
 def positional(x: int, /) -> int: ...
+def array(x: np.ndarray) -> int: ...
+def arrays(x: int) -> dict[str, np.ndarray]: ...
 def many(*xs: int) -> int: ...
 def named(**xs: int) -> int: ...
 
@@ -283,6 +313,8 @@ def named(**xs: int) -> int: ...
         (no_annotation, "'x' needs a type annotation"),
         (no_result, "result needs a type annotation"),
         (positional, "'x' must be a named parameter"),
+        (array, "'x' cannot be a ndarray, which JSON does not have; annotate what it holds"),
+        (arrays, "the result cannot be a"),
         (many, "'xs' must be a named parameter"),
         (named, "'xs' must be a named parameter"),
     ],

@@ -1,6 +1,6 @@
 """Whatever goes wrong in a route leaves as the one envelope."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from penstock.api.wire import answer, envelope, error_body
 from penstock.core.errors import ErrorCode, PenstockError, field_error
+from penstock.core.problems import in_words
 from penstock.core.units import readable_size
 
 _ABOUT_ALL = frozenset({"value_error", "assertion_error"})
@@ -58,32 +59,32 @@ async def _too_large(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
-    problems = error.errors()
-    if any(problem["type"] == "json_invalid" for problem in problems):
-        refused = PenstockError(
-            ErrorCode.INVALID_REQUEST, f"the body is not valid JSON: {_json_reason(problems)}"
-        )
-    elif problems and not _field(problems[0]) and problems[0]["type"] not in _ABOUT_ALL:
+    found = inside(error.errors())
+    if any(each["type"] == "json_invalid" for each in found):
+        message = f"the body is not valid JSON: {_json_reason(found)}"
+        refused = PenstockError(ErrorCode.INVALID_REQUEST, message)
+    elif found and not found[0]["loc"] and found[0]["type"] not in _ABOUT_ALL:
         message = "the body must be a JSON object, sent as Content-Type: application/json"
         refused = PenstockError(ErrorCode.INVALID_REQUEST, message)
     else:
-        refused = field_error([(_field(problem) or "params", problem["msg"]) for problem in problems])
+        model = _body_model(request)
+        refused = field_error([(field or "params", said) for field, said in in_words(found, model=model)])
     return envelope(refused, request_id(request))
 
 
-def _json_reason(problems: Any) -> str:
-    return str(problems[0].get("ctx", {}).get("error", problems[0]["msg"]))
+def _json_reason(found: Any) -> str:
+    return str(found[0].get("ctx", {}).get("error", found[0]["msg"]))
 
 
-def _field(problem: Any) -> str:
-    """The part of the request it was in is left out."""
-    return field_of(problem["loc"][1:])
+def _body_model(request: Request) -> Any:
+    """What the route wants its body to be."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    return body and body.field_info.annotation
 
 
-def field_of(location: Iterable[str | int]) -> str:
-    """``params.macro.unemployment`` or ``items[2].task``."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return path.removeprefix(".")
+def inside(found: Sequence[Any]) -> list[dict[str, Any]]:
+    """The findings, without the part of the request that each was in."""
+    return [{**each, "loc": each["loc"][1:]} for each in found]
 
 
 async def _http(request: Request, error: Exception) -> Response:

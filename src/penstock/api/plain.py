@@ -3,9 +3,10 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from penstock.api.errors import field_of
+from penstock.api.errors import inside
 from penstock.api.routing import Handler, StemmedRoute, make_router
-from penstock.core.errors import ErrorCode, PenstockError, field_error
+from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.problems import refusal
 
 
 def make_plain_router(tag: str) -> APIRouter:
@@ -26,8 +27,7 @@ class PlainRoute(StemmedRoute):
             try:
                 return await ordinary(request)
             except RequestValidationError as invalid:
-                problems = [(field_of(each["loc"][1:]), each["msg"]) for each in invalid.errors()]
-                raise _plain(field_error(problems)) from None
+                raise _plain(refusal(inside(invalid.errors()), root="")) from None
             except PenstockError as refused:
                 raise _plain(refused) from None
 

@@ -12,7 +12,7 @@ from penstock.core.after import due_at, held
 from penstock.core.catalog import AnyTask
 from penstock.core.clock import iso
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.core.job import Job, Parts
+from penstock.core.job import Job, JobProgress, Parts, State
 from penstock.core.past import Attempt
 from penstock.core.sharing import CacheStats
 from penstock.core.submission import TaskView
@@ -96,7 +96,7 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "params": spec.params,
         "result": job.result,
         "error": job.error,
-        "progress": job.progress,
+        "progress": _progress(job),
         "parts": job.parts and parts_view(job.parts),
         "attempt": job.attempt,
         "max_attempts": spec.limits.max_attempts,
@@ -122,6 +122,11 @@ def job_view(job: Job, node: str, admission: Admission | None = None) -> dict[st
         "position": None,
         "eta_s": None,
     }
+
+
+def _progress(job: Job) -> JobProgress | None:
+    """What was last said; of a job that has succeeded the end, which it may not have got round to say."""
+    return JobProgress(1.0) if job.progress and job.state is State.SUCCEEDED else job.progress
 
 
 def parts_view(parts: Parts) -> dict[str, Any]:

@@ -17,11 +17,15 @@ _PYTHON_TYPES = {"integer": int, "number": float, "boolean": bool, "string": str
 
 @dataclass(frozen=True)
 class Flag:
-    """One parameter; ``path`` leads to it, as ("macro", "unemployment"). JSON text if ``type`` is None."""
+    """One parameter; ``path`` leads to it, as ("macro", "unemployment"). JSON text if ``type`` is None.
+
+    ``numeric``: a whole number or any other, which JSON tells apart.
+    """
 
     path: tuple[str, ...]
     type: type | None
     help: str
+    numeric: bool = False
 
     def names(self, reserved: frozenset[str]) -> list[str]:
         """``--hazard-rate`` and ``--hazard_rate``; under ``--params.`` if the command has such a flag.
@@ -42,7 +46,8 @@ class Flag:
         try:
             return msgspec.json.decode(given)
         except msgspec.DecodeError as failed:
-            message = f"--{'.'.join(self.path)}: write a JSON value, such as '[1, 2]' ({failed})"
+            wanted = "a number" if self.numeric else f"a JSON value, such as '[1, 2]' ({failed})"
+            message = f"--{'.'.join(self.path)}: write {wanted}"
             raise PenstockError(ErrorCode.INVALID_REQUEST, message) from None
 
 
@@ -59,7 +64,8 @@ def _walk(schema: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, .
         if resolved.get("type") == "object" and resolved.get("properties") and len(path) < 3:
             yield from _walk(resolved, defs, here)
         else:
-            yield Flag(here, _PYTHON_TYPES.get(resolved.get("type", "")), _help(resolved, name in required))
+            kind = _PYTHON_TYPES.get(resolved.get("type", ""))
+            yield Flag(here, kind, _help(resolved, name in required), _is_numeric(described))
 
 
 def _resolve(described: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +77,10 @@ def _resolve(described: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str,
     if "$ref" in found:
         found = dict(defs[found.pop("$ref").rpartition("/")[2]]) | found
     return found
+
+
+def _is_numeric(described: Mapping[str, Any]) -> bool:
+    return {each.get("type") for each in described.get("anyOf", ())} - {"null"} == {"integer", "number"}
 
 
 def _help(described: Mapping[str, Any], required: bool) -> str:
@@ -115,7 +125,7 @@ def with_flags(function: Callable[..., None], flags: list[Flag]) -> Callable[...
                     help=flag.help,
                     show_default=False,
                     rich_help_panel="Parameters",
-                    metavar=None if flag.type else "JSON",
+                    metavar="<number>" if flag.numeric else None if flag.type else "JSON",
                 ),
             ],
         )

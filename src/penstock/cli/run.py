@@ -17,6 +17,7 @@ from penstock.cli import announce, show
 from penstock.client import AsyncClient
 from penstock.core.catalog import load
 from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.problems import in_words
 from penstock.settings import Settings
 from penstock.telemetry import logs
 
@@ -87,8 +88,8 @@ def settings(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as invalid:
-        problems = [f"PENSTOCK_{str(e['loc'][0]).upper()}: {e['msg']}" for e in invalid.errors() if e["loc"]]
-        raise PenstockError(ErrorCode.INVALID_REQUEST, "; ".join(problems) or str(invalid)) from None
+        told = [f"PENSTOCK_{field.upper()}: {said}" for field, said in in_words(invalid.errors()) if field]
+        raise PenstockError(ErrorCode.INVALID_REQUEST, "; ".join(told) or str(invalid)) from None
 
 
 def with_client(

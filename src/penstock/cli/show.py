@@ -130,8 +130,8 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         "attempt": None if job.cached else f"{job.attempt} of {job.max_attempts}",
         "shared": shared(job) or (job.waiters > 1 and f"by {job.waiters} that wait for it"),
         "cache key": job.cache_key,
-        "lost": job.losses and f"{job.losses} times by a worker that vanished",
-        "crashed": job.crashes and f"{job.crashes} times",
+        "lost": job.losses and f"{_times(job.losses)} by a worker that vanished",
+        "crashed": job.crashes and _times(job.crashes),
         "created": job.created_at,
         "place": place(job),
         "due": job.due_at if job.state == "scheduled" else None,
@@ -146,7 +146,7 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         "part": job.part is not None and f"{job.part} of {job.parent_id}",
         "error": job.error and f"[red]{escape(job.error.code)}: {escape(job.error.message)}[/red]",
         "params": escape(_compact(job.params)),
-        "result": None if job.result is None else escape(_compact(job.result)),
+        "result": escape(_compact(job.result)) if job.state == "succeeded" else None,
     }
     console.print(f"[bold]{job.id}[/bold]")
     for name, fact in facts.items():
@@ -156,6 +156,10 @@ def job_details(job: JobView, attempts: Sequence[AttemptView] | None = None) -> 
         console.print(escape(job.error.detail.rstrip()), style="dim", soft_wrap=True)
     if attempts is not None:
         _attempts(attempts)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _parts(parts: PartsView, *, merging: bool) -> str:

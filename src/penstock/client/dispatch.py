@@ -110,6 +110,13 @@ class Dispatch:
         for future in waiting:
             future.cancel()
 
+    def cancel_all(self) -> None:
+        """Cancel every future, also those whose jobs run."""
+        with self._changed:
+            unended = [*self._unended]
+        for future in unended:
+            future.cancel()
+
     # the thread that sends
 
     def _send_all(self) -> None:
@@ -149,8 +156,11 @@ class Dispatch:
         with contextlib.suppress(Empty):
             while len(batch) < BATCH and size < BATCH_BYTES:
                 wish = self._wishes.get() if not batch else self._wishes.get_nowait()
-                if wish is None:
+                if wish is None and not batch:
                     return None
+                if wish is None:
+                    self._wishes.put(None)  # first what was cancelled last
+                    break
                 batch.append(wish)
                 size += wish.wanted.size if isinstance(wish, JobFuture) else 0
         return batch

@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections.abc import Iterable
 from concurrent import futures
+from types import TracebackType
 from typing import Any
 
 from penstock.client.blocking import Client
@@ -41,7 +42,7 @@ class Executor(futures.Executor):
     ) -> None:
         if max_workers is not None and max_workers < 1:
             raise ValueError("max_workers must be at least 1")
-        address, modules = url or os.environ.get("PENSTOCK_URL"), tuple(modules)
+        address, modules = url or os.environ.get("PENSTOCK_URL") or None, tuple(modules)
         if address is None:
             refuse_within()
 
@@ -63,6 +64,13 @@ class Executor(futures.Executor):
         return self._dispatch.put(wanted(fn, args, kwargs))
 
     # `map` is inherited; its ``chunksize`` changes nothing, as jobs are always sent in batches.
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool | None:
+        if kind is not None and not issubclass(kind, Exception):
+            self._dispatch.cancel_all()  # Ctrl-C: what a pool's processes run ends with it, too
+        return super().__exit__(kind, error, where)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more. With ``cancel_futures`` only what runs already is done, else all that was taken.

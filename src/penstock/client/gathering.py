@@ -97,7 +97,7 @@ def _submit(
     """Submit the next batch; whether there may be more."""
     batch = [_submission(task, params, options) for params in islice(source, BATCH)]
     if batch:
-        jobs = yield messages.submit_many(batch)
+        jobs = yield messages.submit_many(batch, "inputs", counts.total)
         for number, job in enumerate(jobs, counts.total):
             open_jobs[job.id] = number
         counts.total += len(jobs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -11,11 +12,14 @@ from pydantic import BaseModel, ValidationError
 from penstock.core.dead import DeadList, DeadReport
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import non_finite
+from penstock.core.foreign import plain
 from penstock.core.record_query import RecordView
 from penstock.core.submission import AttemptView, JobView, Submission, TaskView
 
 Answer = TypeVar("Answer")
 Model = TypeVar("Model", bound=BaseModel)
+
+DEFAULT_URL = "http://127.0.0.1:8000"
 
 MAX_WAIT_S = 60.0
 """Longest wait the server grants one request; longer waits are several requests."""
@@ -39,12 +43,17 @@ def submit(task: str, params: Mapping[str, Any], wait_s: float, options: Mapping
     return Call("POST", "/jobs", JobView.model_validate, _wait(wait_s), _encode(submission), wait_s)
 
 
-def submit_many(submissions: Iterable[Submission | Mapping[str, Any]]) -> Call[list[JobView]]:
-    """Have many jobs done; raises the first refusal, after all good ones were accepted."""
+def submit_many(
+    submissions: Iterable[Submission | Mapping[str, Any]], what: str = "jobs", first: int = 0
+) -> Call[list[JobView]]:
+    """Have many jobs done; raises the first refusal, after all good ones were accepted.
+
+    ``what`` they are called where they come from, counted from ``first``, for the refusal to name one.
+    """
     jobs = [
         each.model_dump(exclude_unset=True) if isinstance(each, Submission) else each for each in submissions
     ]
-    return Call("POST", "/batches", _read_receipts, body=_encode({"jobs": jobs}))
+    return Call("POST", "/batches", partial(_read_receipts, what, first), body=_encode({"jobs": jobs}))
 
 
 class Waited(NamedTuple):
@@ -175,7 +184,8 @@ def read(call: Call[Answer], status: int, content: bytes, retry_after: str | Non
 
 def unreachable(url: str, cause: Exception) -> PenstockError:
     """No node answered at this address."""
-    return PenstockError(ErrorCode.NODE_UNREACHABLE, f"no Penstock node answers at {url}: {cause}")
+    hint = "; start one with `penstock up`, or say where it is: PENSTOCK_URL" if url == DEFAULT_URL else ""
+    return PenstockError(ErrorCode.NODE_UNREACHABLE, f"no Penstock node answers at {url}: {cause}{hint}")
 
 
 def _path(*parts: str) -> str:
@@ -192,11 +202,14 @@ def _error(body: Mapping[str, Any], retry_after_s: float | None) -> PenstockErro
     return PenstockError(code, body["message"], body.get("details"), retry_after_s)
 
 
-def _read_receipts(value: Mapping[str, Any]) -> list[JobView]:
+def _read_receipts(what: str, first: int, value: Mapping[str, Any]) -> list[JobView]:
     receipts = value["receipts"]
-    for receipt in receipts:
+    for number, receipt in enumerate(receipts, first):
         if "error" in receipt:
-            raise _error(receipt["error"], None)
+            refused = _error(receipt["error"], None)
+            refused.message = f"{what}[{number}]: {refused.message}"
+            refused.args = (refused.message,)
+            raise refused
     return [JobView.model_validate(receipt["job"]) for receipt in receipts]
 
 
@@ -225,10 +238,17 @@ def _wait(wait_s: float) -> dict[str, Any]:
 
 
 def _encode(value: Any) -> bytes:
+    try:
+        try:
+            return _written(value)
+        except TypeError:  # looked through only now: most of what is sent is plain
+            return _written(plain(value))
+    except (TypeError, ValueError, OverflowError, RecursionError) as failed:
+        raise PenstockError(ErrorCode.INVALID_REQUEST, f"cannot be written as JSON: {failed}") from None
+
+
+def _written(value: Any) -> bytes:
     problems = [(path, "must be a finite number") for path in non_finite(value, "")]
     if problems:  # written as null they would be taken for "not given"
         raise field_error(problems)
-    try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as failed:
-        raise PenstockError(ErrorCode.INVALID_REQUEST, f"cannot be written as JSON: {failed}") from None
+    return msgspec.json.encode(value)

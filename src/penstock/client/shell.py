@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 import httpx
 
 from penstock.client import messages
-from penstock.client.messages import MAX_WAIT_S, Call
+from penstock.client.messages import DEFAULT_URL, MAX_WAIT_S, Call
 from penstock.client.patience import all_keyed, keyed
 from penstock.core.submission import JobView, Submission
 
 Answer = TypeVar("Answer")
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 30.0
 _JSON = {"Content-Type": "application/json"}
 
@@ -23,7 +22,7 @@ class Shell:
     """What `Client` and `AsyncClient` are made from; ``url`` is the address of their node."""
 
     def __init__(self, url: str | None, timeout_s: float, patience_s: float) -> None:
-        self.url = url or os.environ.get("PENSTOCK_URL", DEFAULT_URL)
+        self.url = url or os.environ.get("PENSTOCK_URL") or DEFAULT_URL
         self._timeout_s = timeout_s
         self._patience_s = patience_s
 
@@ -54,7 +53,7 @@ def headers(api_key: str | None) -> dict[str, str]:
 def address(url: str) -> httpx.URL:
     """The node's address; raises NODE_UNREACHABLE for what cannot be one."""
     try:
-        return httpx.URL(url)
+        return httpx.URL(url if "://" in url else f"http://{url}")
     except httpx.InvalidURL as failed:
         raise messages.unreachable(url, failed) from None
 

@@ -3,7 +3,9 @@
 import importlib
 import importlib.util
 import pkgutil
+import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -11,11 +13,17 @@ from typing import Any
 
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.task import Task
+from penstock.core.text import did_you_mean
 
 READY_MADE = "penstock.tasks"
 """The package whose modules are always looked through; known by name only."""
 
 AnyTask = Task[..., Any]
+
+_OF_OTHERS = re.compile(
+    rf"^<|[/\\](site-packages|python3[^/\\]*|importlib)[/\\]|^{re.escape(str(Path(__file__).parents[1]))}"
+)
+"""Files of Python, of installed packages, and of ours."""
 
 
 class Catalog(Mapping[str, AnyTask]):
@@ -46,9 +54,15 @@ class Catalog(Mapping[str, AnyTask]):
         """The task of that name; raises TASK_UNKNOWN with the names there are."""
         found = self._tasks.get(name)
         if found is None:
-            message = f"there is no task {name!r}; known tasks: {', '.join(self) or 'none'}"
-            raise PenstockError(ErrorCode.TASK_UNKNOWN, message, {"task": name})
+            raise unknown_task(name, self)
         return found
+
+
+def unknown_task(name: str, known: Iterable[str]) -> PenstockError:
+    """A TASK_UNKNOWN with the names there are, the likeliest first."""
+    names = ", ".join(known) or "none"
+    message = f"there is no task {name!r}{did_you_mean(name, known)}; known tasks: {names}"
+    return PenstockError(ErrorCode.TASK_UNKNOWN, message, {"task": name})
 
 
 def _check(task: AnyTask) -> None:
@@ -64,6 +78,8 @@ def load(modules: Iterable[str]) -> Catalog:
 
     Runs the modules' code. Raises INVALID_REQUEST naming the module that cannot be imported.
     """
+    modules = list(modules)
+    check_files(modules)
     found = [*_ready_made(), *map(_import, modules)]
     return Catalog(task for module in found for task in _tasks_of(module))
 
@@ -78,6 +94,13 @@ def _ready_made() -> Iterator[ModuleType]:
         yield importlib.import_module(f"{READY_MADE}.{entry.name}")
 
 
+def check_files(modules: Iterable[str]) -> None:
+    """Raises INVALID_REQUEST for a .py file that is not there; runs nothing."""
+    for name in modules:
+        if name.endswith(".py") and not Path(name).is_file():
+            raise PenstockError(ErrorCode.INVALID_REQUEST, f"there is no file {name!r} with tasks")
+
+
 def _import(name: str) -> ModuleType:
     try:
         if name.endswith(".py"):
@@ -87,8 +110,15 @@ def _import(name: str) -> ModuleType:
             sys.path.insert(0, str(Path.cwd()))
         return importlib.import_module(name)
     except Exception as failed:
-        message = f"cannot import the task module {name!r}: {type(failed).__name__}: {failed}"
+        message = f"cannot import the task module {name!r}: {type(failed).__name__}: {failed}{_where(failed)}"
         raise PenstockError(ErrorCode.INVALID_REQUEST, message) from failed
+
+
+def _where(failed: Exception) -> str:
+    """The last line of the module's own, or of what it imports beside it, that led to the error."""
+    frames = traceback.extract_tb(failed.__traceback__)
+    own = [each for each in frames if not _OF_OTHERS.search(each.filename)]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _import_file(path: Path) -> ModuleType:

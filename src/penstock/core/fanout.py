@@ -7,13 +7,15 @@ depends on the parts alone: not on who computed them, when, or how often.
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from penstock.core.foreign import plain_or_refused
+from penstock.core.problems import refusal
 from penstock.core.progress import DoNotRetry, Progress
-from penstock.core.shape import Shape, refusal
+from penstock.core.shape import Shape
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -98,7 +100,7 @@ class Fanout:
         try:
             return self._parts.model.model_validate(given)
         except ValidationError as invalid:
-            raise refusal(invalid) from None
+            raise refusal(invalid.errors(), model=self._parts.model) from None
 
     def write_part(self, part: BaseModel) -> bytes:
         """A part's parameters as JSON."""
@@ -114,7 +116,7 @@ class Fanout:
             part = self._read_part(params)
         except ValidationError as invalid:
             message = f"the part does not fit this worker's version of {self._task}"
-            raise DoNotRetry(f"{message}: {refusal(invalid).message}") from None
+            raise DoNotRetry(f"{message}: {refusal(invalid.errors()).message}") from None
         return self._write_result(self.compute(whole, part, progress))
 
     # Merging
@@ -149,7 +151,7 @@ class Fanout:
 
     @cached_property
     def _write_result(self) -> Callable[[Any], bytes]:
-        return self._results.serializer.to_json
+        return partial(self._results.serializer.to_json, fallback=plain_or_refused, warnings=False)
 
     @cached_property
     def read_result(self) -> Callable[[bytes], Any]:

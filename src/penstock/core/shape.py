@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
+from pydantic.errors import PydanticSchemaGenerationError
 
-from penstock.core.errors import PenstockError, field_error
 from penstock.core.progress import Progress
 
 
@@ -34,9 +34,11 @@ class Shape:
                 progress = parameter.name
             else:
                 default = ... if parameter.default is parameter.empty else parameter.default
+                _check_json(name, f"parameter {parameter.name!r}", parameter.annotation)
                 fields[parameter.name] = (parameter.annotation, default)
         if signature.return_annotation is signature.empty:
             raise TypeError(f"task {name}: the result needs a type annotation (-> type)")
+        _check_json(name, "the result", signature.return_annotation)
         if len(fields) == 1:
             ((only, (annotation, default)),) = fields.items()
             if default is ... and inspect.isclass(annotation) and issubclass(annotation, BaseModel):
@@ -79,10 +81,13 @@ class Shape:
         return function(**arguments, **{self.progress: progress})
 
 
-def refusal(invalid: ValidationError) -> PenstockError:
-    """A VALIDATION_ERROR that names each field, as ``params.field``."""
-    return field_error([(_path("params", error["loc"]), error["msg"]) for error in invalid.errors()])
-
-
-def _path(root: str, loc: tuple[int | str, ...]) -> str:
-    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+def _check_json(task: str, what: str, annotation: Any) -> None:
+    """Raises TypeError for a type that JSON has no form of, such as an array."""
+    try:
+        TypeAdapter(annotation)
+    except PydanticSchemaGenerationError:
+        kind = getattr(annotation, "__name__", annotation)
+        advice = "annotate what it holds, such as list[float], and convert inside the function"
+        raise TypeError(
+            f"task {task}: {what} cannot be a {kind}, which JSON does not have; {advice}"
+        ) from None

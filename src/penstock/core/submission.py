@@ -45,6 +45,8 @@ class SubmitOptions(BaseModel):
 class Submission(SubmitOptions):
     """One job to be done."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"task": "add", "params": {"a": 2, "b": 3}}]})
+
     task: str = Field(max_length=100, description="the task's name")
     params: dict[str, Any] = Field(default_factory=dict, description="the task's parameters")
 

@@ -15,10 +15,12 @@ from penstock.core.composed import composed
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fanout import Fanout, Function, in_order
 from penstock.core.fingerprint import canonical, encode_sorted, non_finite
+from penstock.core.foreign import plain_or_refused
 from penstock.core.job import Limits, Priority
 from penstock.core.plain import LONGEST_SURE, plain_validator
+from penstock.core.problems import refusal
 from penstock.core.progress import DoNotRetry, Progress
-from penstock.core.shape import Shape, refusal
+from penstock.core.shape import Shape
 from penstock.core.sharing import DEFAULT_MS
 from penstock.core.units import milliseconds, size
 
@@ -118,7 +120,7 @@ class Task(Generic[Params, Result]):
                     return kept
             model = self.params_model.model_validate(params)
         except ValidationError as invalid:
-            raise refusal(invalid) from None
+            raise refusal(invalid.errors(), model=self.params_model) from None
         kept = canonical(to_jsonable_python(model, by_alias=True, round_trip=True, inf_nan_mode="constants"))
         self._check_kept(params, model, kept)
         return kept
@@ -176,7 +178,7 @@ class Task(Generic[Params, Result]):
             return self._read(params)
         except ValidationError as invalid:
             message = f"the parameters do not fit this worker's version of {self.name}"
-            raise DoNotRetry(f"{message}: {refusal(invalid).message}") from None
+            raise DoNotRetry(f"{message}: {refusal(invalid.errors()).message}") from None
 
     def write(self, result: Any) -> bytes:
         """A result as JSON."""
@@ -252,7 +254,7 @@ class Task(Generic[Params, Result]):
 
     @cached_property
     def _write(self) -> Callable[[Any], bytes]:
-        return self._result.serializer.to_json
+        return partial(self._result.serializer.to_json, fallback=plain_or_refused, warnings=False)
 
 
 @overload

@@ -1,5 +1,8 @@
 """Text from elsewhere, made safe for where it is going."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 _CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
@@ -21,3 +24,9 @@ def described(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises
         said = ""
     return encodable(f"{name}: {said}" if said else name)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'this'?)``, or nothing if none of the known words is like this one."""
+    alike = get_close_matches(word, list(known), 1)
+    return f" (did you mean {alike[0]!r}?)" if alike else ""

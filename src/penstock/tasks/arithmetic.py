@@ -41,7 +41,7 @@ class Sum(BaseModel):
 
 @task(example={"a": 2, "b": 3})
 def add(operands: Operands, progress: Progress) -> Sum:
-    """Sum of two numbers, after burning ``cost_s`` seconds of CPU time."""
+    """Sum of two numbers, after as many seconds of CPU time as cost_s says."""
     _burn(operands.cost_s, progress)
     return Sum(sum=operands.a + operands.b)
 

@@ -65,9 +65,10 @@ async function send(method, path, form, kind, body, output) {
 
 function operation(api, path, method, about) {
   const verb = method.toUpperCase();
+  const [first, ...more] = (about.description || about.summary || "").replaceAll("``", "").split("\n\n");
   const box = element("details", "", element("summary", "", Object.assign(element("span", verb), { className: "method" }),
-    element("code", path), element("span", about.summary || "")));
-  box.append(Object.assign(element("p", about.description || ""), { className: "note" }));
+    element("code", path), element("span", first)));
+  box.append(Object.assign(element("p", more.join("\n\n")), { className: "note" }));
   if (about.parameters?.length) box.append(parameters(about.parameters.map((each) => resolved(api, each))));
   const kinds = Object.entries(about.requestBody?.content || {});
   const [kind, media] = kinds.find(([name]) => name.includes("json")) || kinds[0] || [];
@@ -91,11 +92,11 @@ async function show() {
   const api = await answer.json();
   about.className = answer.ok ? "" : "failed";
   about.textContent = answer.ok ? `Version ${api.info.version}. ${api.info.description}` : api.error.message;
-  const groups = new Map();
+  const groups = new Map([["jobs", []], ["tasks", []]]); // what people come for first
   for (const [path, methods] of Object.entries(api.paths || {}))
     for (const [method, each] of Object.entries(methods)) {
       const tag = each.tags?.[0] || "other";
-      if (!groups.has(tag)) groups.set(tag, [element("h2", tag)]);
+      if (!groups.get(tag)?.length) groups.set(tag, [element("h2", tag)]);
       groups.get(tag).push(operation(api, path, method, each));
     }
   $("operations").replaceChildren(...[...groups.values()].flat());

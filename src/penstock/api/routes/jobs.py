@@ -15,12 +15,13 @@ from pydantic_core import CoreSchema
 
 from penstock.api.demands import SubmissionOrDemand, as_demanded, refusal_of, with_status
 from penstock.api.doors import confined_to, key_of
-from penstock.api.errors import field_of, request_id
+from penstock.api.errors import request_id
 from penstock.api.office import Office
 from penstock.api.records import job_or_record, records
 from penstock.api.routing import make_router
 from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, placed_view, receipt_view
 from penstock.core.errors import PenstockError, field_error
+from penstock.core.problems import in_words
 from penstock.core.record_query import JobPage, RecordView
 from penstock.core.submission import AttemptView, ExtendOptions, JobView, RetryOptions, Submission
 from penstock.ports import Admission, JobQuery, Receipt
@@ -41,8 +42,8 @@ def _or_problem(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     try:
         return validate(value)
     except ValidationError as invalid:
-        problems: list[Any] = invalid.errors(include_url=False, include_context=False, include_input=False)
-        return field_error([(field_of(each["loc"]) or "submission", each["msg"]) for each in problems])
+        found = invalid.errors(include_url=False, include_context=False, include_input=False)
+        return field_error([(field or "submission", said) for field, said in in_words(found, "", Submission)])
 
 
 class _OrAnything:

@@ -1,7 +1,5 @@
 """The message pipeline's own way in: a text becomes a job of the task ``message``."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
@@ -13,6 +11,7 @@ from penstock.api.routes.jobs import IdempotencyKey
 from penstock.api.routing import make_router
 from penstock.api.wire import answer
 from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.problems import refusal
 from penstock.core.submission import Submission
 
 MAX_MESSAGE = 2**20
@@ -92,8 +91,7 @@ def _of_json(body: bytes) -> str:
     try:
         return Message.model_validate_json(body).message
     except ValidationError as invalid:
-        problems: list[Any] = invalid.errors()
-        said = "; ".join(": ".join([*map(str, each["loc"]), each["msg"]]) for each in problems)
+        said = refusal(invalid.errors(), "", Message).message.removeprefix(": ")
         raise _refused(f'the body must be JSON like {{"message": "hello"}}: {said}') from None
 
 

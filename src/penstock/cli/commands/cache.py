@@ -14,7 +14,8 @@ Key = Annotated[str, typer.Argument(help="A job's cache_key.")]
 
 def command() -> typer.Typer:
     """Answers that are kept."""
-    app = typer.Typer(add_completion=False, no_args_is_help=True)
+    about = "Answers that are kept: what they spared, and how to forget them."
+    app = typer.Typer(help=about, add_completion=False, no_args_is_help=True)
 
     @app.command()
     def stats(url: Url = None, as_json: Json = False) -> None:

@@ -12,7 +12,7 @@ from penstock.cli.flags import flags_of, with_flags
 from penstock.cli.follow import follow
 from penstock.cli.run import AS_JSON, ExitCode, Json, Url, client, params_from, plain_errors, with_client
 from penstock.client import AsyncClient
-from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.catalog import unknown_task
 from penstock.core.job import AfterFailure
 from penstock.core.submission import JobView, TaskView
 
@@ -67,8 +67,7 @@ class TaskCommands(TyperGroup):
         with plain_errors(as_json=ctx.meta.get(AS_JSON, False)):
             known = self._known(ctx)
             if cmd_name not in known:
-                message = f"there is no task {cmd_name!r}; known tasks: {', '.join(known) or 'none'}"
-                raise PenstockError(ErrorCode.TASK_UNKNOWN, message, {"task": cmd_name})
+                raise unknown_task(cmd_name, known)
         return _task_command(known[cmd_name], ctx.params.get("url"))
 
 
@@ -157,7 +156,12 @@ async def _push(
 ) -> list[JobView]:
     jobs: list[JobView] = []
     while len(jobs) < count:
-        batch = await connected.submit_many([submission] * min(BATCH, count - len(jobs)))
+        # One by itself, so that a refusal does not speak of a list.
+        batch = (
+            [await connected.submit(**submission)]
+            if count == 1
+            else await connected.submit_many([submission] * min(BATCH, count - len(jobs)))
+        )
         jobs.extend(batch)
         if not as_json and not quiet:
             for job in batch:

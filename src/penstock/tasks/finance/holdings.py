@@ -2,10 +2,10 @@
 
 import math
 from functools import cached_property
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from penstock.tasks.finance import correlation
 from penstock.tasks.finance.correlation import Matrix
@@ -13,6 +13,9 @@ from penstock.tasks.finance.correlation import Matrix
 DEFAULT_VOLATILITY: Final = 0.20
 TRADING_DAYS: Final = 252
 MOST_POSITIONS: Final = 250
+
+LEAST_DEVIATION: Final = 1e-100
+"""Of the profit, in currency units; below it squares lose their digits and end as 0."""
 
 Symbol = Annotated[str, Field(min_length=1, max_length=64)]
 Volatility = Annotated[float, Field(gt=0, le=10)]
@@ -93,6 +96,13 @@ class Holdings(BaseModel):
             correlation.checked(rows, len(info.data["positions"]))
         return rows
 
+    @model_validator(mode="after")
+    def _are_at_risk(self) -> Self:
+        amounts = [abs(each.value) * self._volatility(each.symbol) for each in self.positions]
+        if max(amounts) * self._root < LEAST_DEVIATION:
+            raise ValueError("prices, quantities and volatilities leave a risk too small to be computed")
+        return self
+
     @property
     def value(self) -> float:
         """Of all positions, in currency units."""
@@ -115,8 +125,12 @@ class Holdings(BaseModel):
 
         Negative for a short position.
         """
-        root = math.sqrt(self.horizon_days / TRADING_DAYS)
+        root = self._root
         return np.array([each.value * self._volatility(each.symbol) * root for each in self.positions])
+
+    @property
+    def _root(self) -> float:
+        return math.sqrt(self.horizon_days / TRADING_DAYS)
 
     @cached_property
     def variance(self) -> float:

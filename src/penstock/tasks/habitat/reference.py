@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from penstock.core.problems import in_words
 from penstock.tasks.habitat.problems import BadReference, Problem, between_rows
 from penstock.tasks.habitat.rows import (
     TABLES,
@@ -95,10 +96,8 @@ def _read_row(name: str, number: int, row: Row) -> TableRow | list[Problem]:
     try:
         return TABLES[name].model_validate(row)
     except ValidationError as invalid:
-        return [
-            Problem(name, number, ".".join(map(str, each["loc"])) or "row", each["msg"])
-            for each in invalid.errors()
-        ]
+        found = in_words(invalid.errors(), model=TABLES[name])
+        return [Problem(name, number, field or "row", said) for field, said in found]
 
 
 def _neighbours(rows: Iterable[Neighbours]) -> dict[tuple[str, str], frozenset[str]]:

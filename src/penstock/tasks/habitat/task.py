@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from penstock.core.progress import DoNotRetry, Progress
 from penstock.core.task import task
+from penstock.core.text import did_you_mean
 from penstock.tasks.habitat import rules, source
 from penstock.tasks.habitat.choice import Unsolved, choose
 from penstock.tasks.habitat.options import Demand, Option, Terms, options
@@ -170,7 +171,8 @@ def _offers(demands: list[Demand], terms: Terms, reference: Reference) -> list[O
         ways = list(options(reference, demand, terms)) if known else []
         offers += ways
         if not ways:
-            unmet.append(f"{demand.habitat} ({demand.units:g} units{'' if known else ', unknown habitat'})")
+            why = "" if known else f", unknown habitat{did_you_mean(demand.habitat, reference.habitats)}"
+            unmet.append(f"{demand.habitat} ({demand.units:g} units{why})")
     if unmet:
         raise DoNotRetry(f"no legal option for: {'; '.join(unmet)}")
     return offers
