@@ -178,7 +178,7 @@ do
   end
 
   effects[#effects + 1] = function()
-    if next(waiting) == nil and (#ended == 0 or redis.call('EXISTS', key('waits')) == 0) then return end
+    if next(waiting) == nil and (#ended == 0 or redis.call('EXISTS', key('followers')) == 0) then return end
     local first = 1
     while first <= #ended do
       local last = #ended

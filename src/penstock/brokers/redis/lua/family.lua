@@ -142,6 +142,8 @@ local function withdraw(limit)
     if upto > from then
       withdraw_parts(ids_of(redis.call('GETRANGE', key(run_key('parts', run)), from * 16, upto * 16 - 1)), how)
     end
+    finish() -- the next entry may be about the same parts
+    start_over()
     gone = gone + upto - from
     if upto < to then
       redis.call('LSET', key('withdrawn'), 0, struct.pack(WITHDRAWAL, run, how, upto, to, last))
