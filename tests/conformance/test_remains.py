@@ -21,7 +21,7 @@ def kept(backend: Backend, name: str) -> int:
     """How many rows of a table, or keys that begin so, there are."""
     if isinstance(backend, SqliteBackend):
         with contextlib.closing(sqlite3.connect(backend.path)) as connection:
-            found: tuple[int] = connection.execute(f"SELECT count(*) FROM {name}").fetchone()  # noqa: S608
+            found: tuple[int] = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
             return found[0]
     assert isinstance(backend, RedisBackend)
     return len(contents(owner(backend), f"*{backend.namespace}}}:{name}*"))

@@ -91,7 +91,12 @@ class Doors:
         """Jobs of others can be looked at by who sees all, and changed by administrators only."""
         if not key.confined and method in _SAFE:
             return
-        job = await self._desk.get(job_id)
+        try:
+            job = await self._desk.get(job_id)
+        except PenstockError as unknown:
+            if method in _SAFE and unknown.code is ErrorCode.JOB_NOT_FOUND:
+                return  # the route asks history, for this key's client alone
+            raise
         if job.spec.client == key.client:
             return
         if key.confined:

@@ -28,7 +28,7 @@ from penstock.service.later import delay_ms, unknown_ahead
 from penstock.service.places import Places
 from penstock.service.probe import Probe
 from penstock.service.schedules import Schedules
-from penstock.service.waits import wait_any
+from penstock.service.waits import seen, wait_any
 
 STREAM_WAIT_S = 15.0
 
@@ -163,14 +163,19 @@ class Desk:
         except TimeoutError:
             return await self._get(job_id)
 
-    async def wait_any(self, job_ids: Sequence[str], wait_s: float) -> list[Job | None]:
-        """The jobs as they stand, once any of them has ended or ``wait_s`` seconds have passed."""
+    async def wait_any(
+        self, job_ids: Sequence[str], wait_s: float, by: Key | None = None
+    ) -> list[Job | None]:
+        """The jobs as they stand, once any of them has ended or ``wait_s`` seconds have passed.
+
+        None for an unknown id, and for a job that ``by`` may not see; both are answered at once.
+        """
         try:
             async with asyncio.timeout(None) as patience:
                 with self._until_leaving(patience):
-                    return await wait_any(self._broker, job_ids, wait_s)
+                    return await wait_any(self._broker, job_ids, wait_s, by)
         except TimeoutError:
-            return await self._broker.get(job_ids)
+            return await seen(self._broker, job_ids, by)
 
     @contextlib.contextmanager
     def _until_leaving(self, patience: asyncio.Timeout) -> Iterator[None]:
