@@ -110,6 +110,9 @@ async def test_only_an_administrator_submits_for_others(guests):
 OF_A_JOB = [
     ("GET", "/jobs/{}"),
     ("GET", "/jobs/{}?wait=0.01"),
+    ("GET", "/jobs/{}?wait=20"),
+    ("GET", "/tasks/{}/status"),
+    ("GET", "/api/v1/tasks/{}"),
     ("GET", "/jobs/{}/attempts"),
     ("GET", "/jobs/{}/events"),
     ("POST", "/jobs/{}/retry"),
@@ -129,6 +132,18 @@ async def test_jobs_of_others_do_not_exist(guests, method, path):
         == unknown.text.partition("request_id")[0]
     )
     assert await guests.house.broker.get([job_id]) == before
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT"])
+@pytest.mark.parametrize(
+    "path", ["/jobs/{}?wait=99", "/jobs/{}/", "/jobs/{}/nothing", "/tasks/{}/status?x=1"]
+)
+async def test_jobs_of_others_do_not_exist_for_who_asks_wrongly(guests, method, path):
+    job_id = await guests.submit("ada")
+    of_another, of_none = [
+        await guests.ask("bob", method, path.format(each)) for each in (job_id, "0" * len(job_id))
+    ]
+    assert of_another.status_code == of_none.status_code
 
 
 async def test_who_sees_all_changes_only_his_own(guests):

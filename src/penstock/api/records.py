@@ -99,7 +99,7 @@ async def job_or_record(office: Office, job_id: str, key: Key | None, wait_s: fl
     Raises JOB_NOT_FOUND.
     """
     try:
-        job = await office.desk.get(job_id, wait_s)
+        job = await office.desk.get(job_id, wait_s, key)
     except PenstockError as refused:
         return await _remembered(office, job_id, confined_to(key), refused)
     return placed_view(job, office.node, await office.desk.places.of([job]))

@@ -1,7 +1,7 @@
 """How a node listens to a connection: as uvicorn does, but a request must come to an end.
 
-The parser takes a head of any size and waits for the rest of a request for ever, before anybody is asked for a
-key. What arrives whole, as nearly all requests do, costs a look.
+The parser takes a head of any size and waits for the rest of a request for ever, before anybody is asked
+for a key. What arrives whole, as nearly all requests do, costs a look.
 """
 
 import asyncio

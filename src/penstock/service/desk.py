@@ -150,9 +150,16 @@ class Desk:
             skip_failed_parts=task.fanout is not None and task.fanout.skip_failed,
         )
 
-    async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
-        """The job, once it has ended or ``wait_s`` seconds have passed. Raises JOB_NOT_FOUND."""
-        return await self._get(job_id) if wait_s <= 0 else await self._wait(job_id, wait_s)
+    async def get(self, job_id: str, wait_s: float = 0.0, by: Key | None = None) -> Job:
+        """The job, once it has ended or ``wait_s`` seconds have passed.
+
+        Raises JOB_NOT_FOUND, also for a job that ``by`` may not see; nobody waits for that.
+        """
+        if wait_s <= 0 or by is not None:
+            job = _found(job_id, (await seen(self._broker, [job_id], by))[0])
+            if wait_s <= 0 or job.state.final:
+                return job
+        return await self._wait(job_id, wait_s)
 
     async def _wait(self, job_id: str, wait_s: float) -> Job:
         """The job when it has ended, when the time is up, or when this node stops."""
