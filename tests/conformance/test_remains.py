@@ -4,7 +4,7 @@ import contextlib
 import sqlite3
 
 from kit.backends import Backend, RedisBackend, SqliteBackend
-from kit.families import split
+from kit.families import end, split
 from kit.redis import contents, owner
 from kit.time import ManualClock
 from kit.values import BROKEN, claim, claim_one, finish, queue_stats, spec, submit_one
@@ -99,3 +99,19 @@ async def test_parts_of_a_job_that_is_purged_before_they_are_withdrawn_are_count
     assert {state: jobs for state, jobs in clear.items() if jobs} == {State.CANCELLED: 1}
     await broker.submit([spec()])
     assert queue_stats(await broker.stats()).queued == 1
+
+
+async def test_a_part_that_outlived_its_job_and_was_cancelled_is_forgotten(
+    broker: Broker, backend: Backend, clock: ManualClock
+) -> None:
+    parent = await split(broker, 4)
+    early, late = (claims := await claim(broker))[:2], claims[2:]
+    await end(broker, *early)
+    assert await broker.settle([finish(await claim_one(broker))]) == [True], "two of four were enough"
+    await withdraw_all(broker)
+    assert await broker.settle([finish(one, Cancelled()) for one in late]) == [True, True]
+    assert await broker.purge([parent.id]) == [True]
+    clock.advance(LONG_MS)
+    await withdraw_all(broker)
+    assert sum((await broker.stats()).states.values()) == 0
+    assert kept(backend, "jobs" if isinstance(backend, SqliteBackend) else "ended_badly") == 0
