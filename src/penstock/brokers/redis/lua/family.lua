@@ -129,7 +129,7 @@ local function withdraw_parts(ids, how)
   for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress', 'attempts', 'part_of' }) do
     each('HDEL', name, gone)
   end
-  each('ZREM', 'ended_badly', gone) -- one that was let go while it ran, and has ended since
+  each('ZREM', 'ended_badly', gone) -- those that ended when their job was gone already
 end
 
 -- Withdraws up to so many parts that nobody needs any more; how many.
