@@ -94,6 +94,7 @@ async def test_parts_of_a_job_that_is_purged_before_they_are_withdrawn_are_count
     assert await broker.purge([parent.id]) == [True]
     await withdraw_all(broker)
     assert (queue_stats(await broker.stats()).queued, queue_stats(await broker.stats()).running) == (0, 1)
+    assert [job.id for job in await broker.find(JobQuery(parts=True))] == [running.spec.id]
     assert await broker.settle([finish(running, Cancelled())]) == [True]
     clear = (await broker.stats()).states
     assert {state: jobs for state, jobs in clear.items() if jobs} == {State.CANCELLED: 1}

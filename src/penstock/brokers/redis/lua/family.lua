@@ -99,7 +99,12 @@ end
 local function withdraw_part(id, job, how)
   if job.state == RUNNING then
     stop_part(id, job)
-    if how == FORGET then collect('HDEL', 'part_of', id) end -- from now on it is like any job that is to stop
+    if how == FORGET then -- from now on it is like any job that is to stop
+      local span = string.sub(id, 1, 5)
+      collect('HDEL', 'part_of', id)
+      collect('RPUSH', 'ids:' .. span, id)
+      place('spans', 0, span)
+    end
   elseif how == FORGET then
     leave_line(id, job)
     count(job.state, job.queue, -1)
