@@ -241,6 +241,20 @@ async def test_a_stream_tells_nothing_more_once_its_key_is_revoked(guests):
         assert await stream.next() is None
 
 
+async def test_who_listens_without_a_key_hears_nothing_more_once_there_is_one(house):
+    async with house.stream("/events") as stream:
+        await house.submit()
+        assert await stream.next() is not None
+        await keyring.store(house.broker, (made := mint("ada", Role.SUBMIT))[1])
+
+        async def closed():
+            return (await house.http.get("/jobs")).status_code == 401
+
+        await eventually(closed)
+        await house.http.post("/jobs", json={"task": "noop"}, headers=bearer(made[0]))
+        assert await stream.next() is None
+
+
 async def test_a_retry_with_other_parameters_stays_with_its_client(guests):
     job_id = await guests.submit("ada")
     await guests.house.hands.work(1, BROKEN)
