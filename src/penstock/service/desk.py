@@ -155,7 +155,7 @@ class Desk:
 
         Raises JOB_NOT_FOUND, also for a job that ``by`` may not see; nobody waits for that.
         """
-        if wait_s <= 0 or by is not None:
+        if wait_s <= 0 or (by is not None and by.confined):
             job = _found(job_id, (await seen(self._broker, [job_id], by))[0])
             if wait_s <= 0 or job.state.final:
                 return job
