@@ -412,6 +412,23 @@ local function drains(queue)
   return counts
 end
 
+-- The same of every queue of which any have: its name and those counts.
+local function drains_of_all()
+  local places, found, newest = {}, {}, math.floor(now / DRAIN_MS)
+  for n = 1, DRAINS do
+    local counts = redis.call('HGETALL', key('drained:' .. newest - DRAINS + n))
+    for i = 1, #counts, 2 do
+      local queue = counts[i]
+      if not places[queue] then
+        found[#found + 1] = { queue, { 0, 0, 0, 0, 0, 0 } }
+        places[queue] = found[#found][2]
+      end
+      places[queue][n] = tonumber(counts[i + 1])
+    end
+  end
+  return found
+end
+
 -- The parts of jobs as they stand, for the caller to put together.
 local function read(ids, with_results)
   local results = {}
