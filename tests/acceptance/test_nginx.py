@@ -121,6 +121,16 @@ def test_its_own_errors_have_the_shape_of_the_apis(tmp_path):
         }
         large = door.ask("POST", "/jobs", content=b"x" * (9 * 2**20))
         assert (large.status_code, large.json()["error"]["code"]) == (413, "TOO_LARGE")
+        for status, odd in {
+            414: door.ask("GET", "/" + "a" * 9_000),
+            400: door.ask("GET", "/", headers={"X-Large": "x" * 40_000}),
+            405: door.ask("TRACE", "/"),
+        }.items():
+            assert odd.status_code == status
+            assert (odd.json()["error"]["code"], odd.headers["x-request-id"]) == (
+                "INVALID_REQUEST",
+                odd.json()["error"]["request_id"],
+            )
 
 
 def test_more_than_the_burst_is_refused_as_rate_limited(tmp_path):

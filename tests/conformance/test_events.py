@@ -33,6 +33,8 @@ async def test_the_life_of_a_job_is_told_in_order(broker: Broker, clock: ManualC
         *("queued", "running", "succeeded"),
     ]
     assert {event.job_id for event in events} == {job.id}
+    attempts = [event.data.get("attempt") for event in events if event.kind == "queued"]
+    assert attempts == [0, 1, 1], "and none is in the first event of a job that is queued at once"
     assert events[0].at == job.created_at
     assert [event.at for event in events] == sorted(event.at for event in events)
     assert events[-1].at == clock.now

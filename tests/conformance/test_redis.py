@@ -8,7 +8,7 @@ from kit.backends import RedisBackend
 from kit.everything import LONG_MS, do_everything
 from kit.redis import EVERY_KIND, contents, opened, owner, writable
 from kit.time import ManualClock, deadline
-from kit.values import claim, claim_one, feed, finish, get_one, ids, run_one, submit_one, worker
+from kit.values import claim, claim_one, feed, finish, get_one, ids, run_one, spec, submit, submit_one, worker
 
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import State
@@ -163,3 +163,25 @@ async def test_data_of_a_newer_penstock_are_refused_and_left_alone(backend: Redi
         await backend.open()
     assert refused.value.code is ErrorCode.INVALID_REQUEST
     assert await get_one(broker, job.id) == job
+
+
+@single_server
+async def test_queues_in_which_nothing_waits_cost_figures_no_command(backend: RedisBackend) -> None:
+    broker, server = await backend.open(), owner(backend)
+
+    async def commands() -> int:
+        before = server.info("commandstats")
+        await broker.stats()
+        after = server.info("commandstats")
+        inside = ("hget", "hgetall", "hmget", "zrange", "zrangebyscore", "hlen")
+        return sum(
+            each["calls"] - before.get(name, {"calls": 0})["calls"]
+            for name, each in after.items()
+            if name.removeprefix("cmdstat_") in inside
+        )
+
+    few = await commands()
+    jobs = [job.id for job in await submit(broker, *(spec(queue=f"q{n}") for n in range(100)))]
+    await broker.cancel(jobs)
+    assert len((await broker.stats()).queues) == 100
+    assert await commands() <= few + 2

@@ -83,6 +83,8 @@ SUBMISSIONS = [
     (job(timeout_s=float("inf")), INVALID, "timeout_s"),
     (job(max_attempts=0), INVALID, "max_attempts"),
     (job(max_attempts=101), INVALID, "max_attempts"),
+    (job(after=["\ud800"]), INVALID, "after[0]"),
+    (job(after=["x" * 101]), INVALID, "after[0]"),
     (loss(load=-1), INVALID, "params.load"),
     (loss(load=0), INVALID, "params.load"),
     (loss(load=10**30), INVALID, "params.load"),
@@ -264,3 +266,13 @@ async def test_text_that_is_no_unicode_is_refused(house):
         answer = await house.http.post("/jobs", content=body, headers=JSON)
         error_of(answer)
         assert answer.status_code in (400, 404, 422), body
+
+
+async def test_names_that_are_no_unicode_are_told_as_far_as_they_can_be(house):
+    body = r'{"jobs": [{"task": "noop", "\ud800": 1}]}'
+    answer = await house.http.post("/batches", content=body, headers=JSON)
+    assert answer.status_code == 200
+    (receipt,) = answer.json()["receipts"]
+    assert receipt["error"]["code"] == "VALIDATION_ERROR"
+    answer = await house.http.post("/dead/retry", content=r'{"ids": ["\ud800"]}', headers=JSON)
+    assert (answer.status_code, error_of(answer)["code"]) == INVALID

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -51,14 +52,20 @@ class Guests:
 
 
 @pytest.fixture
-async def guests(open_house, tmp_path):
+def settings():
+    """Of the house that the guests come to."""
+    return {}
+
+
+@pytest.fixture
+async def guests(open_house, tmp_path, settings):
     found = Guests()
     broker = connect(f"sqlite:///{tmp_path / 'penstock.db'}", BrokerOptions(), system_clock)
     await broker.open()
     for key in found.keys:
         await keyring.store(broker, key)
     await broker.close()
-    found.house = await open_house([message])
+    found.house = await open_house([message], **settings)
     return found
 
 
@@ -103,6 +110,9 @@ async def test_only_an_administrator_submits_for_others(guests):
 OF_A_JOB = [
     ("GET", "/jobs/{}"),
     ("GET", "/jobs/{}?wait=0.01"),
+    ("GET", "/jobs/{}?wait=20"),
+    ("GET", "/tasks/{}/status"),
+    ("GET", "/api/v1/tasks/{}"),
     ("GET", "/jobs/{}/attempts"),
     ("GET", "/jobs/{}/events"),
     ("POST", "/jobs/{}/retry"),
@@ -122,6 +132,18 @@ async def test_jobs_of_others_do_not_exist(guests, method, path):
         == unknown.text.partition("request_id")[0]
     )
     assert await guests.house.broker.get([job_id]) == before
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT"])
+@pytest.mark.parametrize(
+    "path", ["/jobs/{}?wait=99", "/jobs/{}/", "/jobs/{}/nothing", "/tasks/{}/status?x=1"]
+)
+async def test_jobs_of_others_do_not_exist_for_who_asks_wrongly(guests, method, path):
+    job_id = await guests.submit("ada")
+    of_another, of_none = [
+        await guests.ask("bob", method, path.format(each)) for each in (job_id, "0" * len(job_id))
+    ]
+    assert of_another.status_code == of_none.status_code
 
 
 async def test_who_sees_all_changes_only_his_own(guests):
@@ -148,6 +170,42 @@ async def test_lists_show_only_own_jobs(guests):
         "all": everything,
         "root": everything,
     }
+
+
+async def test_to_wait_for_a_job_of_others_is_like_waiting_for_none(guests):
+    theirs = await guests.submit("ada")
+    async with asyncio.timeout(20):  # and not the minute that is asked for
+        answer = await guests.ask("bob", "POST", "/waits", {"ids": [theirs], "wait": 60})
+    assert answer.json() == {"jobs": [], "unknown": [theirs]}
+
+
+async def test_whose_jobs_wait_is_told_to_who_may_see_them(guests):
+    for name in ("ada", "bob"):
+        await guests.submit(name)
+    told = {}
+    for name in ("ada", "all"):
+        (queue,) = (await guests.ask(name, "GET", "/queues?clients=true")).json()["queues"]
+        told[name] = {each["client"] for each in queue["clients"]}
+    assert told == {"ada": {"ada"}, "all": {"ada", "bob"}}
+
+
+@pytest.mark.parametrize("settings", [{"history": True}])
+async def test_of_forgotten_jobs_history_shows_only_own_ones(guests):
+    mine, theirs = await guests.submit("ada"), await guests.submit("bob")
+    await guests.house.hands.work(2)
+
+    async def recorded():
+        found = (await guests.ask("root", "GET", "/jobs?source=history&state=succeeded")).json()["jobs"]
+        return len(found) == 2
+
+    await eventually(recorded)
+    await guests.house.broker.purge([mine, theirs])
+    for path in ("/jobs/{}", "/tasks/{}/status", "/api/v1/tasks/{}"):
+        assert (await guests.ask("ada", "GET", path.format(mine))).status_code == 200
+        assert (await guests.ask("ada", "GET", path.format(theirs))).status_code == 404
+    assert (await guests.ask("root", "GET", f"/jobs/{theirs}")).json()["source"] == "history"
+    assert (await guests.ask("ada", "DELETE", f"/jobs/{mine}")).status_code == 404
+    assert (await guests.ask("ada", "GET", f"/jobs/{theirs}/attempts")).status_code == 404
 
 
 async def test_dead_letters_show_only_own_jobs(guests):
@@ -180,6 +238,20 @@ async def test_a_stream_tells_nothing_more_once_its_key_is_revoked(guests):
 
         await eventually(refused)
         await guests.submit("ada")
+        assert await stream.next() is None
+
+
+async def test_who_listens_without_a_key_hears_nothing_more_once_there_is_one(house):
+    async with house.stream("/events") as stream:
+        await house.submit()
+        assert await stream.next() is not None
+        await keyring.store(house.broker, (made := mint("ada", Role.SUBMIT))[1])
+
+        async def closed():
+            return (await house.http.get("/jobs")).status_code == 401
+
+        await eventually(closed)
+        await house.http.post("/jobs", json={"task": "noop"}, headers=bearer(made[0]))
         assert await stream.next() is None
 
 
@@ -253,6 +325,14 @@ async def test_two_keys_of_one_name_are_refused_and_unknown_ones_cannot_be_revok
         await keyring.store(house.broker, mint("ada", Role.ADMIN)[1])
     with pytest.raises(Exception, match="no key 'eve'"):
         await keyring.revoke(house.broker, "eve")
+
+
+async def test_keys_of_one_name_that_were_made_at_the_same_instant_are_revoked_together(house):
+    for _ in range(2):
+        key = mint("ada", Role.READ)[1]
+        await house.broker.put(keyring.SHELF, key.id, msgspec.json.encode(key))
+    await keyring.revoke(house.broker, "ada")
+    assert await keyring.stored(house.broker) == []
 
 
 async def test_what_cannot_be_read_on_the_shelf_is_no_key_and_hides_no_other(house):

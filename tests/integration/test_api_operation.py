@@ -47,6 +47,8 @@ async def test_live_and_ready(house):
 
 
 async def test_probes_and_scrapers_may_ask_as_they_like(house):
+    for path in ("/livez", "/healthz"):
+        assert (await house.ask("HEAD", path)).status_code == 200
     for path in ("/livez?cache=no", "/healthz?from=balancer", "/metrics?name[]=up"):
         assert (await house.ask("GET", path)).status_code == 200
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from penstock.core.errors import PenstockError
 from penstock.core.ids import new_id
 from penstock.core.job import JobError, JobSpec, Limits, State, WorkerInfo
-from penstock.core.lifecycle import RETRYABLE_STATES, Failed, Succeeded
+from penstock.core.lifecycle import RETRYABLE_STATES, Failed, Released, Succeeded
 from penstock.core.verdict import settlement
 from penstock.history.store import SqlHistory
 from penstock.ports import BrokerOptions
@@ -262,6 +262,24 @@ async def test_parts_are_recorded_where_that_is_asked_for(make_desk, tmp_path, p
         part = await desk.submit(part=0, parent_id=parent)
         await caught_up(desk, archive)
     assert states(url).keys() == {parent, *(part if parts else ())}
+
+
+@BROKER
+@pytest.mark.parametrize("outcome", [Released(), Failed(JobError("TASK_ERROR", "it broke"))])
+async def test_a_part_that_began_again_and_is_gone_is_no_job(make_desk, tmp_path, kind, outcome):
+    desk, url = await make_desk(kind), DATABASES["sqlite"](tmp_path)
+    (parent,) = await desk.submit()
+    quick = Limits(backoff_ms=1, max_attempts=9)
+    (part,) = await desk.submit(part=0, parent_id=parent, client=None, queue="parts", limits=quick)
+    async with recording(desk.broker, url) as archive:
+        await caught_up(desk, archive)
+    for end in (outcome, Succeeded(msgspec.Raw(b"1"))):
+        (claimed,) = await desk.broker.claim("hands/1", ["parts"], 1, 10.0)
+        assert await desk.broker.settle([settlement(claimed, end, 0.999)]) == [True]
+    assert await desk.broker.purge([part]) == [True]
+    async with recording(desk.broker, url) as archive:
+        await caught_up(desk, archive)
+    assert states(url).keys() == {parent}
 
 
 async def test_what_is_old_goes_and_stays_away(make_desk, tmp_path):

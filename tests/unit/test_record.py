@@ -192,7 +192,7 @@ def test_what_cannot_be_understood_is_refused(asked):
         JobPage(**asked)
 
 
-@given(st.integers(0, 2**53), st.text())
+@given(st.integers(0, 2**63 - 1), st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_a_mark_is_read_as_it_was_written(value, job_id):
     assert read_mark(str(Mark(value, job_id)), Sort.NEWEST) == Mark(value, job_id)
     assert read_mark(str(Mark(job_id, job_id)), Sort.TASK) == Mark(job_id, job_id)
@@ -202,3 +202,20 @@ def test_a_mark_is_read_as_it_was_written(value, job_id):
 def test_a_mark_of_another_list_is_refused(text):
     with pytest.raises(PenstockError, match="cursor"):
         read_mark(text, Sort.NEWEST)
+
+
+@pytest.mark.parametrize("value", [2**63, -1])
+def test_a_mark_that_no_database_could_compare_with_is_none(value: int) -> None:
+    with pytest.raises(PenstockError):
+        read_mark(str(Mark(value, "id")), Sort.NEWEST)
+
+
+def test_a_mark_with_a_nul_is_none() -> None:
+    for mark in (Mark(1, "a\0"), Mark("a\0", "id")):
+        with pytest.raises(PenstockError):
+            read_mark(str(mark), Sort.NEWEST if mark.value == 1 else Sort.TASK)
+
+
+def test_jobs_are_looked_for_as_they_are_kept() -> None:
+    asked = JobPage(client="a\0b", text="\0", task="\0", queue="\0").query()
+    assert (asked.client, asked.text, asked.task, asked.queue) == ("a\ufffdb", "\ufffd", "\ufffd", "\ufffd")

@@ -5,10 +5,12 @@ from typing import Any, TypeVar
 import msgspec
 from fastapi import Response
 
+from penstock.api.doors import confined_to
 from penstock.api.office import Office
 from penstock.api.wire import answer, node_of, placed_view
 from penstock.core.clock import iso
 from penstock.core.errors import ErrorCode, PenstockError
+from penstock.core.keys import Key
 from penstock.core.record import Record
 from penstock.core.record_query import JobPage, RecordFilter, RecordView
 from penstock.service.archive import Archive, switched_off
@@ -86,16 +88,21 @@ async def records(office: Office, page: JobPage, client: str | None) -> Response
     return answer({"jobs": [record_view(each, office.node) for each in found], "next": after, "total": total})
 
 
-async def job_or_record(office: Office, job_id: str, wait_s: float) -> dict[str, Any]:
-    """The job, or what history knows of one that the broker has forgotten. Raises JOB_NOT_FOUND."""
+async def job_or_record(office: Office, job_id: str, key: Key | None, wait_s: float = 0.0) -> dict[str, Any]:
+    """The job, or what history knows of one that the broker has forgotten, as far as ``key`` may see it.
+
+    Raises JOB_NOT_FOUND.
+    """
     try:
-        job = await office.desk.get(job_id, wait_s)
+        job = await office.desk.get(job_id, wait_s, key)
     except PenstockError as refused:
-        return await _remembered(office, job_id, refused)
+        return await _remembered(office, job_id, confined_to(key), refused)
     return placed_view(job, office.node, await office.desk.places.of([job]))
 
 
-async def _remembered(office: Office, job_id: str, refused: PenstockError) -> dict[str, Any]:
+async def _remembered(
+    office: Office, job_id: str, client: str | None, refused: PenstockError
+) -> dict[str, Any]:
     archive = office.archive
     if refused.code is not ErrorCode.JOB_NOT_FOUND or archive is None or archive.standing.connected is False:
         raise refused
@@ -103,6 +110,6 @@ async def _remembered(office: Office, job_id: str, refused: PenstockError) -> di
         record = await archive.get(job_id)
     except PenstockError:
         raise refused from None
-    if record is None:
+    if record is None or client not in {None, record.client}:
         raise refused
     return record_view(record, office.node)

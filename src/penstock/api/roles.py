@@ -70,6 +70,7 @@ ROLES: dict[tuple[str, str], Role] = {
 JOBS = "/jobs/"
 EXPORT = "/jobs/export"
 
+_ONE_JOB = re.compile(r"/jobs/[^/]+")
 _ALIAS = re.compile(r"/tasks/(?P<job>[^/]+)/status|/api/v1/tasks/(?P<job_v1>[^/]+)")
 """The other paths about one job."""
 
@@ -97,6 +98,11 @@ def _fits(pattern: list[str], parts: list[str]) -> bool:
     return len(pattern) == len(parts) and all(
         want == part or want.startswith("{") for want, part in zip(pattern, parts, strict=True)
     )
+
+
+def looks_at_job(path: str) -> bool:
+    """Whether a GET of this path shows a job or its record: its route asks `job_or_record` for the key."""
+    return _ONE_JOB.fullmatch(path) is not None or _ALIAS.fullmatch(path) is not None
 
 
 def job_of(path: str) -> str | None:

@@ -1,5 +1,7 @@
 """What a client says to choose among dead letters, the failed jobs that nothing will run again by itself."""
 
+from typing import Annotated
+
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from penstock.core.errors import FailureCode, field_error
@@ -36,7 +38,9 @@ class DeadPage(DeadFilter):
 class DeadChoice(DeadFilter):
     """Dead letters to do something with: by id, by filter, or all of them."""
 
-    ids: list[str] = Field(default=[], max_length=MOST_AT_ONCE, description="these; excludes a filter")
+    ids: list[Annotated[str, Field(max_length=100)]] = Field(
+        default=[], max_length=MOST_AT_ONCE, description="these; excludes a filter"
+    )
     all: bool = Field(default=False, description="must be true where neither ids nor a filter are given")
     limit: int = Field(default=MOST_AT_ONCE, ge=1, le=MOST_AT_ONCE, description="at most so many")
 

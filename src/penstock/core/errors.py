@@ -63,10 +63,18 @@ class PenstockError(Exception):
 
 
 def field_error(problems: list[tuple[str, str]]) -> PenstockError:
-    """A VALIDATION_ERROR for ``(field, problem)`` pairs; the message names every field."""
-    message = "; ".join(f"{field}: {problem}" for field, problem in problems)
-    fields = [{"field": field, "problem": problem} for field, problem in problems]
+    """A VALIDATION_ERROR for ``(field, problem)`` pairs; the message names every field.
+
+    A client may have made up the name of a field, of what is no Unicode and cannot be told as it is.
+    """
+    told = [(_unicode(field), _unicode(problem)) for field, problem in problems]
+    message = "; ".join(f"{field}: {problem}" for field, problem in told)
+    fields = [{"field": field, "problem": problem} for field, problem in told]
     return PenstockError(ErrorCode.VALIDATION_ERROR, message, {"fields": fields})
+
+
+def _unicode(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def broker_unavailable(message: str, retry_after_s: float = 1.0) -> PenstockError:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from penstock.core.clock import epoch_ms
 from penstock.core.errors import field_error
 from penstock.core.job import State
+from penstock.core.record import storable
 from penstock.core.submission import JobView
 
 MOST_PAGES = 10_000
@@ -59,12 +60,12 @@ class RecordFilter(BaseModel):
         """The same for `History.find`."""
         return RecordQuery(
             state=self.state,
-            task=self.task,
-            queue=self.queue,
-            client=self.client,
+            task=storable(self.task),
+            queue=storable(self.queue),
+            client=storable(self.client),
             created_after=epoch_ms(self.created_after),
             created_before=epoch_ms(self.created_before),
-            text=self.text,
+            text=storable(self.text),
             sort=self.sort or Sort.NEWEST,
             **more,
         )
@@ -105,11 +106,16 @@ class JobPage(RecordFilter):
 _ONLY_HISTORY = ("client", "created_after", "created_before", "text", "sort", "cursor", "page", "total")
 
 
+Text = Annotated[str, msgspec.Meta(pattern=r"^[^\0]*\Z")]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""What every database can compare with."""
+
+
 class Mark(msgspec.Struct, frozen=True, array_like=True):
     """Where a page of history ended: the last row's value of what it is sorted by, and its id."""
 
-    value: str | int
-    id: str
+    value: Text | Number
+    id: Text
 
     def __str__(self) -> str:
         """For clients, who must not make one up."""

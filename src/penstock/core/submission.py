@@ -1,6 +1,6 @@
 """What a client sends to have a job done, and what it gets to see of it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -25,7 +25,7 @@ class SubmitOptions(BaseModel):
     run_at: AwareDatetime | None = Field(
         default=None, description="when the job is due, in place of delay_s; ISO 8601 with a zone"
     )
-    after: list[str] | None = Field(
+    after: list[Annotated[str, Field(max_length=100)]] | None = Field(
         default=None, max_length=MOST, description="ids of jobs that must have ended before"
     )
     after_failure: AfterFailure | None = Field(

@@ -17,11 +17,12 @@ class Clients:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    async def waits(self) -> dict[str, list[ClientWaits]]:
-        """The clients with the most waiting jobs, by queue."""
+    async def waits(self, only: str | None = None) -> dict[str, list[ClientWaits]]:
+        """The clients with the most waiting jobs, by queue; of them ``only`` one, if it is named."""
         found: dict[str, list[ClientWaits]] = {}
         for each in await self._broker.clients(SHOWN):
-            found.setdefault(each.queue, []).append(each)
+            if only in {None, each.client}:
+                found.setdefault(each.queue, []).append(each)
         return found
 
     async def terms(self) -> dict[str, ClientTerms]:

@@ -28,7 +28,7 @@ from penstock.service.later import delay_ms, unknown_ahead
 from penstock.service.places import Places
 from penstock.service.probe import Probe
 from penstock.service.schedules import Schedules
-from penstock.service.waits import wait_any
+from penstock.service.waits import seen, wait_any
 
 STREAM_WAIT_S = 15.0
 
@@ -153,9 +153,16 @@ class Desk:
             skip_failed_parts=task.fanout is not None and task.fanout.skip_failed,
         )
 
-    async def get(self, job_id: str, wait_s: float = 0.0) -> Job:
-        """The job, once it has ended or ``wait_s`` seconds have passed. Raises JOB_NOT_FOUND."""
-        return await self._get(job_id) if wait_s <= 0 else await self._wait(job_id, wait_s)
+    async def get(self, job_id: str, wait_s: float = 0.0, by: Key | None = None) -> Job:
+        """The job, once it has ended or ``wait_s`` seconds have passed.
+
+        Raises JOB_NOT_FOUND, also for a job that ``by`` may not see; nobody waits for that.
+        """
+        if wait_s <= 0 or (by is not None and by.confined):
+            job = _found(job_id, (await seen(self._broker, [job_id], by))[0])
+            if wait_s <= 0 or job.state.final:
+                return job
+        return await self._wait(job_id, wait_s)
 
     async def _wait(self, job_id: str, wait_s: float) -> Job:
         """The job when it has ended, when the time is up, or when this node stops."""
@@ -166,14 +173,19 @@ class Desk:
         except TimeoutError:
             return await self._get(job_id)
 
-    async def wait_any(self, job_ids: Sequence[str], wait_s: float) -> list[Job | None]:
-        """The jobs as they stand, once any of them has ended or ``wait_s`` seconds have passed."""
+    async def wait_any(
+        self, job_ids: Sequence[str], wait_s: float, by: Key | None = None
+    ) -> list[Job | None]:
+        """The jobs as they stand, once any of them has ended or ``wait_s`` seconds have passed.
+
+        None for an unknown id, and for a job that ``by`` may not see; both are answered at once.
+        """
         try:
             async with asyncio.timeout(None) as patience:
                 with self._until_leaving(patience):
-                    return await wait_any(self._broker, job_ids, wait_s)
+                    return await wait_any(self._broker, job_ids, wait_s, by)
         except TimeoutError:
-            return await self._broker.get(job_ids)
+            return await seen(self._broker, job_ids, by)
 
     @contextlib.contextmanager
     def _until_leaving(self, patience: asyncio.Timeout) -> Iterator[None]:

@@ -45,12 +45,16 @@ async def store(broker: Broker, key: Key) -> None:
 
 
 async def revoke(broker: Broker, name: str) -> Key:
-    """Forget the key with this name or id. Raises NOT_FOUND."""
-    for key in await stored(broker):
-        if name in {key.name, key.id}:
-            await broker.put(SHELF, key.id, None)
-            return key
-    raise PenstockError(ErrorCode.NOT_FOUND, f"there is no key {name!r}")
+    """Forget the key with this name or id. Raises NOT_FOUND.
+
+    Two that were made with one name at the same instant go together: whoever revokes a name wants nobody in.
+    """
+    found = [key for key in await stored(broker) if name in {key.name, key.id}]
+    for key in found:
+        await broker.put(SHELF, key.id, None)
+    if not found:
+        raise PenstockError(ErrorCode.NOT_FOUND, f"there is no key {name!r}")
+    return found[0]
 
 
 class Keyring:

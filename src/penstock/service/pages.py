@@ -30,11 +30,16 @@ def told_by(events: Iterable[Event]) -> list[Told]:
 
 
 def begun(events: Iterable[Event], *, parts: bool) -> set[str]:
-    """The jobs whose story begins here; others that are unknown were parts, which are gone again."""
+    """The jobs whose story begins here; others that are unknown were parts, which are gone again.
+
+    What is queued again, after an attempt or a delay, tells how many attempts it has used up.
+    """
     return {
         event.job_id
         for event in events
-        if (event.kind in _FIRST or event.data.get("cached")) and (parts or "part" not in event.data)
+        if (event.kind in _FIRST or event.data.get("cached"))
+        and "attempt" not in event.data
+        and (parts or "part" not in event.data)
     }
 
 

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 from penstock.core.job import Job
+from penstock.core.keys import Key
 from penstock.ports import Broker
+from penstock.service.asker import may_see
 
 WATCHED = 16
 """Of many jobs only the first so many are waited for: mostly they end first. The others are looked at."""
@@ -16,12 +18,17 @@ LINGER_S = 0.01
 """Jobs seldom end alone: so long others may join the first one in its answer."""
 
 
-async def wait_any(broker: Broker, job_ids: Sequence[str], wait_s: float) -> list[Job | None]:
-    """The jobs as they stand, None for an unknown id, once one has ended or ``wait_s`` seconds passed."""
+async def seen(broker: Broker, job_ids: Sequence[str], by: Key | None) -> list[Job | None]:
+    """The jobs as they stand; None for an unknown id, and for a job that ``by`` may not see."""
+    return [job if job is not None and may_see(by, job) else None for job in await broker.get(job_ids)]
+
+
+async def wait_any(broker: Broker, job_ids: Sequence[str], wait_s: float, by: Key | None) -> list[Job | None]:
+    """The same, once one has ended or is None, or ``wait_s`` seconds have passed."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + wait_s
     while True:
-        jobs = await broker.get(job_ids)
+        jobs = await seen(broker, job_ids, by)
         remaining = give_up - loop.time()
         open_ids = [job.id for job in jobs if job is not None and not job.state.final]
         if remaining <= 0 or len(open_ids) < len(jobs):

@@ -93,9 +93,9 @@ def router(office: Office) -> APIRouter:
         return answer(told, 201, {"Location": f"/api/v1/tasks/{receipt.job.id}"})
 
     @routes.get("/api/v1/tasks/{job_id}", response_model=FinanceTaskView)
-    async def get(job_id: JobId) -> Response:
+    async def get(request: Request, job_id: JobId) -> Response:
         """A task as it stands."""
-        return answer(_told(await job_or_record(office, job_id, 0.0)))
+        return answer(_told(await job_or_record(office, job_id, key_of(request))))
 
     @routes.get("/api/v1/health")
     async def health() -> Response:

@@ -131,12 +131,12 @@ def router(office: Office) -> APIRouter:
         return answer({"jobs": [placed_view(job, node, places) for job in jobs], "next": more})
 
     @routes.get("/jobs/{job_id}", response_model=RecordView | JobView)
-    async def get(job_id: JobId, wait: Wait = 0.0) -> Response:
+    async def get(request: Request, job_id: JobId, wait: Wait = 0.0) -> Response:
         """The job as it stands, or as it is when it has ended within ``wait`` seconds.
 
         One that the broker has forgotten as history has it.
         """
-        return answer(with_status(await job_or_record(office, job_id, wait)))
+        return answer(with_status(await job_or_record(office, job_id, key_of(request), wait)))
 
     @routes.delete("/jobs/{job_id}", response_model=JobView)
     async def cancel(job_id: JobId, force: Force = False) -> Response:

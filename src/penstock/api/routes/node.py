@@ -27,11 +27,13 @@ def router(office: Office) -> APIRouter:
         """Which node answers."""
         return {"node": office.node, "host": office.host, "version": office.version}
 
+    @routes.head("/livez", include_in_schema=False)
     @routes.get("/livez")
     async def livez() -> dict[str, str]:
         """200 as long as this process answers at all."""
         return {"status": "ok"}
 
+    @routes.head("/healthz", include_in_schema=False)
     @routes.get("/healthz")
     async def healthz() -> Response:
         """200 when this node can take jobs, 503 when its broker is away or it is about to stop."""

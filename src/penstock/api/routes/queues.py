@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from penstock.api.doors import confined_to, key_of
 from penstock.api.office import Office
 from penstock.api.routing import make_router
 from penstock.api.wire import answer, cache_view, queue_view, worker_view
@@ -30,11 +31,11 @@ def router(office: Office) -> APIRouter:
     desk = office.desk
 
     @routes.get("/queues")
-    async def queues(clients: Clients = False) -> Response:
+    async def queues(request: Request, clients: Clients = False) -> Response:
         """Every queue that was ever used, with its depths."""
         views = [queue_view(queue) for queue in (await desk.stats()).queues]
         if clients:
-            waits = await desk.clients.waits()
+            waits = await desk.clients.waits(confined_to(key_of(request)))
             for view in views:
                 found = waits.get(view["name"], [])
                 view["clients"] = [{"client": each.client, "queued": each.jobs} for each in found]

@@ -11,7 +11,6 @@ from penstock.api.routes.jobs import MAX_WAIT_S
 from penstock.api.routing import make_router
 from penstock.api.wire import answer, job_view
 from penstock.core.submission import JobView
-from penstock.service.asker import may_see
 
 MOST = 1_000
 
@@ -39,9 +38,7 @@ def router(office: Office) -> APIRouter:
     @routes.post("/waits", response_model=WaitAnswer)
     async def wait(request: Request, asked: Annotated[WaitRequest, Body()]) -> Response:
         """Those of the jobs that have ended, as soon as there are any or the time is up."""
-        key = key_of(request)
-        found = await office.desk.wait_any(asked.ids, asked.wait)
-        jobs = [job if job is not None and may_see(key, job) else None for job in found]
+        jobs = await office.desk.wait_any(asked.ids, asked.wait, key_of(request))
         ended = [job_view(job, office.node) for job in jobs if job is not None and job.state.final]
         unknown = [job_id for job_id, job in zip(asked.ids, jobs, strict=True) if job is None]
         return answer({"jobs": ended, "unknown": unknown})

@@ -108,9 +108,9 @@ def router(office: Office) -> APIRouter:
         return answer(_told(view), 202, {"Location": f"/tasks/{view['id']}/status"})
 
     @routes.get("/tasks/{job_id}/status", response_model=WizardTask)
-    async def status(job_id: JobId) -> Response:
+    async def status(request: Request, job_id: JobId) -> Response:
         """How a task stands, and the three nodes that had to do with it."""
-        return answer(_told(await job_or_record(office, job_id, 0.0)))
+        return answer(_told(await job_or_record(office, job_id, key_of(request))))
 
     @routes.get("/valkey_test", response_model=Diagnosis)
     async def diagnose() -> Response:

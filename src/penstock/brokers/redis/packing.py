@@ -153,7 +153,7 @@ def _trouble(position: int, settled: Settlement) -> tuple[Argument, ...]:
 def _reason(verdict: Verdict) -> tuple[bytes, bytes]:
     """The error, and what the feed tells of it."""
     if verdict.error is None:
-        return b"", b""
+        return b"", _json({"attempt": verdict.attempt}) if verdict.state is State.QUEUED else b""
     return _json(verdict.error), _json({"attempt": verdict.attempt, "error": verdict.error})
 
 

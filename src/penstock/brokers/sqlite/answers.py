@@ -105,7 +105,7 @@ def land(tx: Transaction, n: int, *, succeeded: bool) -> None:
 
 def forget_jobs(tx: Transaction, rows: Sequence[int]) -> None:
     """The jobs with these numbers are gone, and the answers that they found with them."""
-    for table in ("answers", "joined_keys"):
+    for table in ("answers", "joined_keys", "joins"):
         tx.connection.executemany(f"DELETE FROM {table} WHERE n = ?", [(n,) for n in rows])  # noqa: S608
 
 

@@ -18,7 +18,7 @@ from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import lifecycle, past
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job, State, WorkerInfo
-from penstock.core.lifecycle import Claim, Settlement
+from penstock.core.lifecycle import Claim, Settlement, Verdict
 from penstock.ports import EventKind, Held, Orders
 
 SCHEMA_VERSION = 1
@@ -81,12 +81,12 @@ def _promote(tx: Transaction) -> None:
     rows = tx.connection.execute(
         "UPDATE jobs SET state = 'queued' WHERE n IN"
         " (SELECT n FROM jobs WHERE state = 'scheduled' AND due_at <= ? ORDER BY due_at LIMIT 1000)"
-        " RETURNING id, queue, line",
+        " RETURNING id, queue, line, attempt",
         (tx.now,),
     ).fetchall()
-    tell(tx, ((job_id, EventKind.QUEUED, NO_DATA) for job_id, *_ in rows))
-    lines.refresh(tx.connection, {(queue, line) for _, queue, line in rows})
-    for _, queue, _ in rows:
+    tell(tx, ((job_id, EventKind.QUEUED, encode({"attempt": used})) for job_id, _, _, used in rows))
+    lines.refresh(tx.connection, {(queue, line) for _, queue, line, _ in rows})
+    for _, queue, *_ in rows:
         tx.depths[queue, State.SCHEDULED] -= 1
         tx.depths[queue, State.QUEUED] += 1
 
@@ -227,9 +227,14 @@ def _settle_one(tx: Transaction, settled: Settlement, ended: depth.Ended, *, lan
     if line or not verdict.state.final:  # what ends may make room for another one of its line
         tx.rings.add(JOBS)
     _move(tx, queue, State.RUNNING, verdict.state)
-    data = NO_DATA if error is None else encode({"attempt": verdict.attempt, "error": verdict.error})
-    tell(tx, [(settled.job_id, verdict.state, data)])
+    tell(tx, [(settled.job_id, verdict.state, _story(verdict))])
     return True
+
+
+def _story(verdict: Verdict) -> bytes:
+    if verdict.error is not None:
+        return encode({"attempt": verdict.attempt, "error": verdict.error})
+    return encode({"attempt": verdict.attempt}) if verdict.state is State.QUEUED else NO_DATA
 
 
 def store_result(tx: Transaction, n: int, result: msgspec.Raw | None) -> None:

@@ -15,6 +15,7 @@ from penstock.cli.announce import announced
 from penstock.cli.exposure import refuse_public
 from penstock.cli.memory import settle_memory
 from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port, begin
+from penstock.cli.protocol import Protocol
 from penstock.cli.run import ExitCode, fail, plain_errors
 from penstock.cli.server import Server
 from penstock.core.catalog import load
@@ -60,7 +61,7 @@ async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | Non
     settle_memory()
     config = uvicorn.Config(
         api.app,
-        http="httptools",
+        http=Protocol,
         lifespan="off",  # entered below: uvicorn would tell of a broker that is away by a traceback
         log_config=None,
         access_log=False,

@@ -163,9 +163,9 @@ local function hold_lease(worker, until_ms) redis.call('ZADD', key('leases'), un
 -- any of that, one EXISTS says so.
 local function finish()
   local wider = #ended > 0
-    and redis.call('EXISTS', key('families'), key('waits'), key('waiters'), key('shared')) > 0
+    and redis.call('EXISTS', key('families'), key('followers'), key('waiters'), key('shared')) > 0
   if made.family or (wider and there('families')) then part('family').follow() end -- parts may end their job
-  if made.after or (wider and there('waits')) then part('after').follow() end
+  if made.after or (wider and there('followers')) then part('after').follow() end
   ring_if_sooner()
   if wider and there('waiters') then post() end
   if wider and there('shared') then part('sharing').keep_answers() end

@@ -17,7 +17,7 @@ local function promote()
     enqueue(job.queue, job.due + job.head, id)
     count(SCHEDULED, job.queue, -1)
     count(QUEUED, job.queue, 1)
-    tell('q', id, '')
+    tell('q', id, '{"attempt":' .. job.attempt .. '}')
   end
   finish()
   start_over()

@@ -85,7 +85,12 @@ end
 local function withdraw_part(id, job, how)
   if job.state == RUNNING then
     stop_part(id, job)
-    if how == FORGET then collect('HDEL', 'part_of', id) end -- from now on it is like any job that is to stop
+    if how == FORGET then -- from now on it is like any job that is to stop
+      local span = string.sub(id, 1, 5)
+      collect('HDEL', 'part_of', id)
+      collect('RPUSH', 'ids:' .. span, id)
+      place('spans', 0, span)
+    end
   elseif how == FORGET then
     leave_line(id, job)
     count(job.state, job.queue, -1)
@@ -115,6 +120,7 @@ local function withdraw_parts(ids, how)
   for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress', 'attempts', 'part_of' }) do
     each('HDEL', name, gone)
   end
+  each('ZREM', 'ended_badly', gone) -- those that ended when their job was gone already
 end
 
 -- Withdraws up to so many parts that nobody needs any more; how many.
@@ -128,6 +134,8 @@ local function withdraw(limit)
     if upto > from then
       withdraw_parts(ids_of(redis.call('GETRANGE', key(run_key('parts', run)), from * 16, upto * 16 - 1)), how)
     end
+    finish() -- the next entry may be about the same parts
+    start_over()
     gone = gone + upto - from
     if upto < to then
       redis.call('LSET', key('withdrawn'), 0, struct.pack(WITHDRAWAL, run, how, upto, to, last))

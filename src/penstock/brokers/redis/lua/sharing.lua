@@ -16,7 +16,7 @@ local function keep_answers()
   local flying = named_in('flights', ended, shares)
   for i, share in ipairs(shares) do
     if share then
-      local print, keep, waiters = struct.unpack(SHARE, share)
+      local print, keep = struct.unpack(SHARE, share)
       if flying[i] then
         collect('HDEL', 'flights', print)
         if ended_as[i] == SUCCEEDED then
@@ -24,7 +24,7 @@ local function keep_answers()
           place('stale', now + keep, print)
         end
       end
-      if waiters > 1 then redis.call('DEL', key('joins:' .. ended[i])) end
+      redis.call('DEL', key('joins:' .. ended[i])) -- also if all who joined have left
     end
   end
 end
