@@ -4,17 +4,15 @@ A chunk is drawn from its own stream, whoever draws it, so how they are cut deci
 nothing else: also with a target, which is looked at chunk by chunk, in order.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from penstock.core.progress import Progress
 from penstock.tasks.finance.draws import CHUNK, Chunk
-from penstock.tasks.finance.simulation import Estimate, Plan, good_enough, simulate
-
-Part = TypeVar("Part")
+from penstock.tasks.finance.simulation import Method, Part, Plan, joined, reached, simulate
 
 SMALL: Final = 10_000_000
 """Random numbers below which a simulation stays in one piece: it takes about a tenth of a second."""
@@ -26,7 +24,10 @@ MOST_SHARES: Final = 10_000
 
 
 class Share(BaseModel):
-    """The chunks from ``first`` up to and without ``end``, of so many ``simulations`` in all."""
+    """The chunks from ``first`` up to and without ``end``, of so many ``simulations`` in all.
+
+    The first ``skip`` chunks of the simulation were drawn before.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,6 +35,7 @@ class Share(BaseModel):
     target_error: float | None
     first: int
     end: int
+    skip: int = 0
 
     @property
     def plan(self) -> Plan:
@@ -43,7 +45,7 @@ class Share(BaseModel):
     @property
     def whole(self) -> bool:
         """Whether there is no other share."""
-        return self.first == 0 and self.end * CHUNK >= self.simulations
+        return self.first == self.skip and self.end * CHUNK >= self.simulations
 
     def chunks(self) -> Iterator[Chunk]:
         """Every chunk, in order; the last of the simulation may be shorter."""
@@ -51,53 +53,46 @@ class Share(BaseModel):
             yield Chunk(number, min(CHUNK, self.simulations - number * CHUNK))
 
 
-def shares(plan: Plan, numbers: int = 1) -> Iterator[Share]:
+def shares(plan: Plan, numbers: int = 1, skip: int = 0) -> Iterator[Share]:
     """Every chunk in one share, in order; a single share if there is little to draw.
 
-    ``numbers``: how many random numbers one simulation takes.
+    ``numbers``: how many random numbers one simulation takes. ``skip``: chunks that were drawn before.
     """
     count = -(-plan.simulations // CHUNK)
-    step = _chunks_per_share(plan.simulations * numbers, count, numbers)
-    for first in range(0, count, step):
+    work = (plan.simulations - skip * CHUNK) * numbers
+    step = _chunks_per_share(work, count - skip, numbers)
+    for first in range(skip, count, step):
         end = min(first + step, count)
-        yield Share(simulations=plan.simulations, target_error=plan.target_error, first=first, end=end)
+        yield Share(
+            simulations=plan.simulations, target_error=plan.target_error, first=first, end=end, skip=skip
+        )
 
 
 def _chunks_per_share(work: int, chunks: int, numbers: int) -> int:
     if work <= SMALL:
-        return chunks
+        return max(1, chunks)
     return max(-(-SHARE // (CHUNK * numbers)), -(-chunks // MOST_SHARES))
 
 
-def drawn(
-    share: Share,
-    draw: Callable[[Chunk], Part],
-    combine: Callable[[Iterable[Part]], Part],
-    estimate: Callable[[Part], Estimate],
-    progress: Progress,
-) -> list[Part]:
-    """What one share found, together; chunk by chunk if the simulation may stop between any two of them."""
+def drawn(share: Share, before: Part, method: Method[Part], progress: Progress) -> list[Part]:
+    """What one share found, `joined`; chunk by chunk if the simulation may stop between any two of them.
+
+    ``before``: what was drawn before; only the share that is all there is to draw needs to know.
+    """
     if share.whole:
-        whole, _ = simulate(share.plan, draw, combine, estimate, progress)
-        return [whole]
+        return simulate(share.plan, share.chunks(), before, method, progress)
     tracked = progress.track(share.chunks(), share.end - share.first, "chunks")
-    found = (draw(chunk) for chunk in tracked)
-    return [combine(found)] if share.target_error is None else list(found)
+    found = (method.draw(chunk) for chunk in tracked)
+    return joined(found, method) if share.target_error is None else list(found)
 
 
-def folded(
-    plan: Plan,
-    so_far: Part | None,
-    results: Iterable[list[Part]],
-    combine: Callable[[Iterable[Part]], Part],
-    estimate: Callable[[Part], Estimate],
-) -> Part:
-    """With what the next shares found, up to the chunk with which the target is reached."""
-    whole = combine(()) if so_far is None else so_far
+def folded(plan: Plan, so_far: list[Part], results: Iterable[list[Part]], method: Method[Part]) -> list[Part]:
+    """With what the next shares found, `joined`, up to the chunk with which the target is reached."""
     if plan.target_error is None:
-        return combine((whole, *chain.from_iterable(results)))
+        return joined(chain(so_far, *results), method)
+    pieces = so_far
     for part in chain.from_iterable(results):
-        whole = combine((whole, part))
-        if good_enough(plan, estimate(whole).error):
+        pieces = joined((*pieces, part), method)
+        if reached(plan, method.combine(pieces), method):
             break
-    return whole
+    return pieces
