@@ -55,7 +55,7 @@ class TaskCommands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """``--url`` may stand anywhere, as in every other command."""
-        return super().parse_args(ctx, _url_first(args))
+        return super().parse_args(ctx, url_first(args))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The tasks' names."""
@@ -88,7 +88,8 @@ def command() -> typer.Typer:
     return app
 
 
-def _url_first(args: list[str]) -> list[str]:
+def url_first(args: list[str]) -> list[str]:
+    """With ``--url``, which is the group's option, in front."""
     for at, word in enumerate(args):
         if word == "--url" or word.startswith("--url="):
             end = at + (2 if word == "--url" else 1)
@@ -140,7 +141,7 @@ def _task_command(task: TaskView, url: str | None) -> Any:
             jobs = await _push(connected, submission, count, as_json=as_json, quiet=wait)
             if wait:
                 jobs = await follow(connected, jobs, quiet=as_json)
-            _report(jobs, as_json=as_json, ended=wait)
+            report(jobs, as_json=as_json, ended=wait)
 
         with_client(url, action, as_json=as_json)
 
@@ -165,7 +166,8 @@ async def _push(
     return jobs
 
 
-def _report(jobs: list[JobView], *, as_json: bool, ended: bool) -> None:
+def report(jobs: list[JobView], *, as_json: bool, ended: bool) -> None:
+    """Show what was submitted; exits with FAILED if it has ``ended`` without success."""
     if as_json:
         views = [show.job_json(job) for job in jobs]
         show.as_json(views[0] if len(views) == 1 else views)
