@@ -86,6 +86,13 @@ async def test_a_failed_part_fails_the_job_and_is_named(crew):
     await eventually(lambda: drained(crew), what="the other parts are withdrawn")
 
 
+async def test_a_timeout_bounds_the_whole_job(crew):
+    job = await crew.run("summed", {"count": 800, "seconds": 0.05}, timeout_s=1)
+    assert (job.state, job.error.code) == (State.FAILED, FailureCode.TIMED_OUT)
+    assert job.error.message == f"took longer than 1 s in all; {job.parts.done} of 800 parts were done"
+    await eventually(lambda: drained(crew), what="the other parts are withdrawn")
+
+
 async def test_a_failed_part_may_be_left_out(crew):
     job = await crew.run("tolerant", {"count": 8, "wrong": 3})
     assert value(job) == [0, 1, 2, None, 4, 5, 6, 7]

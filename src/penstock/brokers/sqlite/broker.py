@@ -181,7 +181,7 @@ class SqliteBroker:
         """See `Broker.reclaim`."""
         if not await self._read(lambda db: reads.anything_lapsed(db, self._clock())):
             return []
-        return await self._write(lambda tx: verbs.reclaim(tx, worker, limit, self._options.lease_ms))
+        return await self._write(lambda tx: followers.reclaim(tx, worker, limit, self._options.lease_ms))
 
     async def retire(self, worker: str) -> None:
         """See `Broker.retire`."""
