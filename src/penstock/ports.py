@@ -349,7 +349,8 @@ class Broker(Protocol):
         """Put ``new`` in the place of ``old`` and keep the jobs, all in one step; None for no document.
 
         The answer is None, and nothing happens, if another document than ``old`` is there, or if it is not
-        yet ``not_before`` (UTC milliseconds) by the broker's clock.
+        yet ``not_before`` (UTC milliseconds) by the broker's clock. Nothing happens either if one of the
+        receipts is REFUSED.
         """
         ...
 

@@ -172,6 +172,9 @@ local function new_tokens(count, jitter)
   return first
 end
 
+-- Whether a submission is kept only if all of its jobs are.
+local all_or_none = false
+
 local depths = {}
 local function count(state, queue, change)
   local counted = depths[queue]

@@ -226,6 +226,10 @@ for i, id in ipairs(ids) do
     end
   end
 end
+-- Nothing was written yet.
+if all_or_none and #refused > 0 then
+  return { clock, now, positions, table.concat(kinds), table.concat(answered), read(answered, true), refused, full }
+end
 if #followed > 0 then hold(followed, fresh) end
 for span in pairs(spans) do place('spans', 0, span) end
 finish()
