@@ -4,6 +4,7 @@ Pure ASGI on raw headers, like `Guard`, inside which it stands. Where no key exi
 nothing is counted, a request passes for the price of a look.
 """
 
+import asyncio
 import math
 from collections.abc import Iterable
 
@@ -11,7 +12,7 @@ import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from penstock.api import roles
+from penstock.api import roles, stays
 from penstock.api.entrance import Entrance
 from penstock.api.wire import envelope
 from penstock.core import addresses
@@ -53,7 +54,9 @@ class Doors:
             await self._refuse(refused, scope, receive, send)
             return
         scope["state"]["key"] = key
-        if key is not None and _is_administration(scope):
+        if key is not None and stays.may_stay(scope):
+            await self._while_welcome(key, scope, receive, send)
+        elif key is not None and _is_administration(scope):
             await self._audited(key, scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -76,6 +79,22 @@ class Doors:
         if job_id is not None and key.role is not Role.ADMIN:
             await self._check_owner(key, job_id, scope["method"])
         return key
+
+    async def _while_welcome(self, key: Key, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that may stay long, but not longer than its key is known."""
+        assert self._entrance.keyring is not None  # noqa: S101 - the key is from there
+        answer = stays.Answer(send)
+        try:
+            async with asyncio.timeout(None) as patience:
+                with self._entrance.keyring.guest(key, patience):
+                    await self._app(scope, receive, answer)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            if answer.begun:
+                await answer.end()
+            else:
+                await self._refuse(_unauthenticated("revoked"), scope, receive, send)
 
     async def _count(self, scope: Scope, key: Key | None) -> None:
         assert self._entrance.limiter is not None  # noqa: S101 - the caller's condition
