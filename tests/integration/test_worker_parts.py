@@ -109,6 +109,13 @@ async def test_cancelling_a_job_cancels_its_parts(crew, tmp_path):
     assert len(note.read_text().splitlines()) < 100
 
 
+async def test_parts_keep_to_the_limit_of_their_task(crew, tmp_path):
+    note = tmp_path / "note"
+    assert value(await crew.run("in_turn", {"count": 20, "note": str(note)})) == 190
+    told = [line.split() for line in note.read_text().splitlines()]
+    assert [word for word, _ in told] == ["begin", "end"] * 20
+
+
 async def test_parts_take_after_their_job_and_are_not_listed_with_the_others(crew):
     job_id = await crew.submit("summed", {"count": 50, "seconds": 0.02}, priority="high", client="me")
     parts = await eventually(lambda: parts_of(crew, job_id), what="parts")
