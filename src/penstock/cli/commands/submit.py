@@ -31,7 +31,9 @@ After = Annotated[list[str] | None, typer.Option("--after", help="A job that mus
 AfterBad = Annotated[
     AfterFailure | None, typer.Option("--after-failure", help="If one of those does not succeed.")
 ]
-Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds one attempt may take.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", help="Seconds one attempt may take, and a job in parts in all.")
+]
 MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", help="Attempts before it fails.")]
 Cache = Annotated[
     str | None,
