@@ -40,7 +40,8 @@ UNSAID = {
     *(f"POST /tasks/{name}/jobs" for name in RULED),
 }
 """Data that fit the document may be refused here: it cannot say "exactly one of" of a query, which events
-there were, that history is off, what a cron line is, that volatilities are those of the positions, or which simulation can go on."""
+there were, that history is off, what a cron line is, that volatilities are those of the positions, or
+which simulation can go on."""
 
 UNSAID_FIELDS = {"after", "run_at", "cron"}
 """Nor that jobs to wait for must be there, and times be near."""
