@@ -6,7 +6,8 @@
 -- parts:R    string  ids of the parts, 16 bytes each      ended:R  bitmap  numbers of those that have ended
 -- partials   hash  job id -> what has been merged so far
 -- withdrawn  list  parts to be withdrawn in pages, see WITHDRAWAL
--- deadlines  zset  jobs by when they must have ended, counted from their first start    timeouts  hash  job id -> that time for people
+-- deadlines  zset  jobs by when they must have ended, counted from their first start
+-- timeouts   hash  job id -> how long that is, for people
 --
 -- A run is the token under which the first part was handed out: a job that is retried has another one, so that a part
 -- of an earlier run that ends late counts for nothing.

@@ -64,5 +64,6 @@ for at = FIRST_QUEUE, FIRST_REPORT - 1 do
     if redis.call('SISMEMBER', key('paused'), queue) == 0 then ring(queue) end
   end
 end
-local lapsed, late = redis.call('ZCOUNT', key('leases'), '-inf', '(' .. now), redis.call('ZCOUNT', key('deadlines'), '-inf', now)
+local lapsed = redis.call('ZCOUNT', key('leases'), '-inf', '(' .. now)
+local late = redis.call('ZCOUNT', key('deadlines'), '-inf', now)
 return { clock, cancel, lost, lapsed + late }
