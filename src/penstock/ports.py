@@ -54,7 +54,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
     """What a renewing worker must do: stop the cancelled attempts, forget the lost ones (by token).
 
-    ``lapsed``: the lease of some worker has lapsed, so that `Broker.reclaim` is worth a call.
+    ``lapsed``: the lease of some worker has lapsed, or the time of some job in parts is up, so that
+    `Broker.reclaim` is worth a call.
     """
 
     cancel: frozenset[int] = frozenset()
@@ -257,7 +258,8 @@ class Broker(Protocol):
     async def reclaim(self, worker: str, limit: int) -> list[Claim]:
         """Take jobs of workers whose lease has lapsed, under new tokens, to be settled as `Lost`.
 
-        The old tokens are void from then on. Workers that hold nothing any more are forgotten.
+        The old tokens are void from then on. Workers that hold nothing any more are forgotten. Before that,
+        jobs in parts whose timeout has passed since their first start fail; see `family.fail_overdue`.
         """
         ...
 
@@ -349,7 +351,8 @@ class Broker(Protocol):
         """Put ``new`` in the place of ``old`` and keep the jobs, all in one step; None for no document.
 
         The answer is None, and nothing happens, if another document than ``old`` is there, or if it is not
-        yet ``not_before`` (UTC milliseconds) by the broker's clock.
+        yet ``not_before`` (UTC milliseconds) by the broker's clock. Nothing happens either if one of the
+        receipts is REFUSED.
         """
         ...
 

@@ -7,6 +7,7 @@ import uuid
 import psutil
 import pytest
 
+from penstock.core.keys import Role, entry, mint
 from support.experiments import Desk, own_task
 from support.node import alive
 from support.programs import redis_program
@@ -109,6 +110,16 @@ def test_slam_api_aims_at_a_running_deployment(desk, make_node, tmp_path):
     assert found["shares"] == {node.name: 50}
     assert len((tmp_path / "processed.log").read_text().splitlines()) == 50
     assert node.answers(), "it is left running"
+
+
+def test_a_deployment_that_wants_a_key_gets_it(desk, make_node):
+    text, key = mint("tester", Role.SUBMIT)
+    node = make_node("api", api_keys=entry(key))
+    words = ("slam-api", "-n", 20, "-p", 5, "--api", node.url, "--limit", 0)
+    said = desk.run(*words, expect=1, PENSTOCK_API_KEY=text)  # there is no worker, so nothing is done
+    report = desk.report()
+    assert report["results"]["statuses"] == {"200": 20}
+    assert text not in said + json.dumps(report)
 
 
 def test_an_api_that_refuses_breaks_the_promise(desk, make_node):

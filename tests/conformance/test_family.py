@@ -324,6 +324,23 @@ async def test_parts_outlive_their_retention_while_their_job_waits(broker, clock
     assert await merge(broker, await claim_one(broker)) == [0, 1]
 
 
+async def test_parts_keep_to_the_limit_of_their_task(broker):
+    """The job takes up no room while it waits for them; its merge step does, and comes first."""
+    parent = await split(broker, 5, max_running=2)
+    first, second = await claim(broker)
+    assert await claim(broker) == []
+    await end(broker, first)
+    (third,) = await claim(broker)
+    await end(broker, second)
+    step = await claim_one(broker)
+    assert step.spec.id == parent.id
+    assert await claim(broker) == []
+    assert await merge(broker, step) == [0, 1]
+    await end(broker, third, *await claim(broker))
+    await end(broker, *[one for one in await claim(broker) if one.spec.part is not None])
+    assert (await get_one(broker, parent.id)).parts.done == 5
+
+
 async def test_a_large_family_is_withdrawn_in_pages(broker):
     parent = await split(broker, 2_500)
     await broker.cancel([parent.id])

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from kit.values import claim, get_one, spec
+from kit.values import claim, get_one, queue_stats, spec
 
-from penstock.ports import Admission
+from penstock.ports import Admission, BrokerOptions
 
 
 async def test_a_document_is_made_changed_and_removed_only_from_what_it_was(broker, other):
@@ -41,3 +41,19 @@ async def test_it_is_not_done_too_early_by_the_brokers_clock(broker, clock):
     assert await broker.shelf("s") == {}
     clock.advance(1)
     assert len(await broker.swap("s", "a", None, b"1", [spec()], clock.now)) == 1
+
+
+async def test_where_one_job_does_not_fit_nothing_happens(backend, clock):
+    broker = await backend.open(clock, BrokerOptions(max_depth=2))
+    kept, *more = [spec() for _ in range(4)]
+    await broker.swap("s", "a", None, b"1", [kept])
+    receipts = await broker.swap("s", "a", b"1", b"2", more)
+    assert receipts[-1].admission is Admission.REFUSED
+    assert (receipts[-1].full.depth, receipts[-1].full.limit) == (2, 2)
+    assert await broker.shelf("s") == {"a": b"1"}
+    assert await broker.get([one.id for one in more]) == [None] * 3
+    assert queue_stats(await broker.stats()).queued == 1
+    await claim(broker)
+    assert len(await broker.swap("s", "a", b"1", b"2", more[:2])) == 2
+    assert await broker.shelf("s") == {"a": b"2"}
+    assert len(await claim(broker)) == 2

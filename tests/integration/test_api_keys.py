@@ -1,6 +1,7 @@
 """Keys: who must show one, whose jobs it shows, whose jobs it makes, and what is written down about it."""
 
 import asyncio
+import json
 
 import msgspec
 import pytest
@@ -253,6 +254,52 @@ async def test_who_listens_without_a_key_hears_nothing_more_once_there_is_one(ho
         await eventually(closed)
         await house.http.post("/jobs", json={"task": "noop"}, headers=bearer(made[0]))
         assert await stream.next() is None
+
+
+WAITS = [
+    ("GET", "/jobs/{id}?wait=60", None),
+    ("POST", "/waits", {"ids": ["{id}"], "wait": 60}),
+    ("POST", "/jobs?wait=60", {"task": "noop"}),
+]
+
+
+def staying(house):
+    """The node's requests that may stay long."""
+    (entrance,) = [each.kwargs["entrance"] for each in house.app.user_middleware if "entrance" in each.kwargs]
+    return entrance.keyring._guests
+
+
+async def ended_soon(awaitable):
+    """What it gives, within what is promised after a key was revoked."""
+    async with asyncio.timeout(SOON_S):
+        return await awaitable
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WAITS, ids=["job", "waits", "submission"])
+async def test_a_request_that_waits_ends_when_its_key_is_revoked(guests, method, path, body):
+    job_id = await guests.submit("ada")
+    body = body and json.loads(json.dumps(body).replace("{id}", job_id))
+    waiting = asyncio.create_task(guests.ask("ada", method, path.format(id=job_id), body))
+    await eventually(lambda: staying(guests.house), what="the request waits")
+    await keyring.revoke(guests.house.broker, "ada")
+    answer = await ended_soon(waiting)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "UNAUTHENTICATED")
+    assert not staying(guests.house)
+
+
+async def test_a_silent_stream_ends_when_its_key_is_revoked_and_others_go_on(guests):
+    job_id = await guests.submit("ada")
+    mine, theirs = bearer(guests.text["ada"]), bearer(guests.text["root"])
+    async with (
+        guests.house.stream(f"/jobs/{job_id}/events", mine) as cut,
+        guests.house.stream(f"/jobs/{job_id}/events", theirs) as other,
+    ):
+        for each in (cut, other):
+            assert (await each.next())["event"] == "snapshot"
+        await keyring.revoke(guests.house.broker, "ada")
+        assert await ended_soon(cut.next()) is None
+        await guests.house.hands.work()
+        assert (await other.next())["event"] == "running"
 
 
 async def test_a_retry_with_other_parameters_stays_with_its_client(guests):

@@ -10,6 +10,7 @@ from penstock.core.lifecycle import Failed, Merged, Split, Succeeded
 from penstock.core.progress import Progress
 from penstock.core.submission import JobView
 from penstock.tasks.credit import credit_loss
+from penstock.tasks.finance import european_option, portfolio_var
 from penstock.worker.errands import part_specs
 
 LOANS = {"load": 40_000_000, "chunk": 1_000_000}
@@ -27,10 +28,10 @@ async def split(house, count=40):
     return job_id
 
 
-async def finish(house):
+async def finish(house, task=credit_loss):
     """Run the one simulation that is queued."""
     (claim,) = await house.hands.take()
-    result = credit_loss.run(bytes(claim.spec.params), Progress())
+    result = task.run(bytes(claim.spec.params), Progress())
     await house.hands.end(claim, Succeeded(msgspec.Raw(result)))
 
 
@@ -87,6 +88,38 @@ async def test_a_finished_simulation_is_extended(house):
     assert new["params"]["seed"] == 4
     assert new["params"]["extend"]["whole"] == 5
     assert [job["id"] for job in await listed(house)] == [new["id"], old], "it is no part"
+
+
+@pytest.mark.parametrize(
+    ("task", "params"),
+    [
+        (
+            european_option,
+            {
+                "spot_price": 100,
+                "strike_price": 105,
+                "volatility": 0.25,
+                "risk_free_rate": 0.05,
+                "time_to_maturity": 1,
+            },
+        ),
+        (portfolio_var, {"positions": [{"symbol": "A", "quantity": 100, "price": 150}]}),
+    ],
+    ids=["option", "portfolio"],
+)
+async def test_finance_simulations_are_extended_to_the_bits_of_a_larger_one(open_house, task, params):
+    house = await open_house([task])
+    old = await house.submit(task.name, **params)
+    await finish(house, task)
+    answer = await house.ask("POST", f"/jobs/{old}/extend", {"params": {"simulations": 300_000}})
+    assert answer.status_code == 202, answer.text
+    await finish(house, task)
+    again = await house.submit(task.name, **params, simulations=300_000)
+    await finish(house, task)
+    extended, scratch = await house.job(answer.json()["id"]), await house.job(again)
+    assert extended["params"]["extend"]["chunks"] == 1
+    assert extended["result"] == scratch["result"]
+    assert extended["result"]["manifest"]["chunks"] == 4
 
 
 async def test_the_client_extends_too(house):

@@ -192,3 +192,41 @@ async def test_a_ticker_runs_until_it_is_cancelled_whatever_is_on_the_shelf(hous
     for claim in claims:
         await house.hands.end(claim)
     assert (await house.broker.get([claims[0].spec.id]))[0].state is State.SUCCEEDED
+
+
+async def test_a_tick_that_meets_a_full_queue_waits_for_room(house, secondly):
+    filler = await house.submit("noop")
+    await house.ask("PUT", "/queues/default", {"max_depth": 1})
+    due = secondly // 1000 * 1000 + 1000
+    await passed(due, house.broker)
+    tickers = [Ticker(house.broker, f"n{n}", Clock(due)) for n in range(3)]
+    for each in tickers:
+        each._looks = 1
+    for _ in range(2):
+        await asyncio.gather(*(each.look() for each in tickers))
+    shown = (await house.ask("GET", "/schedules/s")).json()
+    moment = at(shown["last_error"].split()[3])
+    assert shown["last_error"].endswith("waits: its queue is full, at most 1 jobs wait in it")
+    assert (moment.timestamp() * 1000, shown["last_tick"], shown["missed_ticks"]) == (due, None, 0)
+    assert [job["id"] for job in await jobs_of(house)] == [filler]
+    await house.ask("DELETE", f"/jobs/{filler}")
+    for _ in range(2):
+        await asyncio.gather(*(each.look() for each in tickers))
+    (job,) = [job for job in await jobs_of(house) if job["state"] == "queued"]
+    shown = (await house.ask("GET", "/schedules/s")).json()
+    assert (shown["last_job"], shown["last_error"], shown["missed_ticks"]) == (job["id"], None, 0)
+    assert job["request_id"].endswith(moment.isoformat().replace("+00:00", "Z"))
+
+
+async def test_of_several_ticks_as_many_are_submitted_as_fit(house, secondly):
+    await house.ask("PUT", "/queues/default", {"max_depth": 2})
+    due = secondly // 1000 * 1000 + 3000
+    await passed(due, house.broker)
+    one = Ticker(house.broker, "n", Clock(due))
+    one._looks = 1
+    for _ in range(4):
+        await one.look()
+    assert len(await jobs_of(house)) == 2
+    waits = await kept(house.broker)
+    assert (waits.last_tick, waits.last, waits.missed_ticks) == (due - 1_000, due - 1, 0)
+    assert waits.last_error

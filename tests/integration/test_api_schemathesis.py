@@ -26,14 +26,22 @@ def scale(values: list[float], factor: float = 2.0, label: str = "x") -> list[fl
     return values
 """
 
-RULED = ("credit_loss", "habitat_allocation", "optimal_portfolio", "portfolio_var", "stress_test")
+RULED = (
+    "credit_loss",
+    "european_option",
+    "habitat_allocation",
+    "optimal_portfolio",
+    "portfolio_var",
+    "stress_test",
+)
 UNSAID = {
     *("DELETE /dead", "POST /dead/retry", "GET /jobs/{job_id}/events"),
     *("GET /jobs", "GET /jobs/export", "POST /schedules", "PUT /schedules/{name}"),
     *(f"POST /tasks/{name}/jobs" for name in RULED),
 }
 """Data that fit the document may be refused here: it cannot say "exactly one of" of a query, which events
-there were, that history is off, what a cron line is, or that volatilities are those of the positions."""
+there were, that history is off, what a cron line is, that volatilities are those of the positions, or
+which simulation can go on."""
 
 UNSAID_FIELDS = {"after", "run_at", "cron"}
 """Nor that jobs to wait for must be there, and times be near."""

@@ -260,6 +260,22 @@ def test_generated_flags(penstock, tmp_path, monkeypatch):
     assert "price" in penstock("submit", "--help").out
 
 
+def test_a_simulation_is_extended(on_node):
+    option = "--spot-price 100 --strike-price 105 --volatility 0.2 --risk-free-rate 0.05 --time-to-maturity 1"
+    asked = ("submit", "european_option", *option.split(" "), "--wait", "--json", "--simulations")
+    before = on_node(*asked, 100_000).well()
+    larger = on_node("extend", before["id"], "--simulations", 300_000, "--wait", "--json").well()
+    assert larger["parent_id"] == before["id"]
+    assert larger["result"] == on_node(*asked, 300_000).well()["result"]
+    shown = on_node("extend", before["id"], "--help").out
+    assert "--target-error" in shown
+    assert "--extend" not in shown
+    wrong = on_node("extend", before["id"], "--volatility", 0.3)
+    assert wrong.code == USAGE
+    assert "is not that of the simulation to be extended" in one_error(wrong)
+    assert on_node("extend", "01900000-0000-7000-8000-000000000000", "--seed", 1).code == NOT_FOUND
+
+
 def test_parameters_named_like_options(penstock, tmp_path, monkeypatch):
     (tmp_path / "cli_awkward.py").write_text(textwrap.dedent(MODELS))
     monkeypatch.setenv("PENSTOCK_TASKS", "cli_awkward.py")

@@ -35,6 +35,16 @@ async def test_a_waiting_job_tells_its_place(house):
     assert (await house.job(second))["position"] == 0
 
 
+async def test_who_waited_in_vain_or_asked_again_is_told_the_place(house):
+    await house.submit()
+    waited = (await house.ask("POST", "/jobs?wait=0.01", {"task": "noop"})).json()
+    assert waited["position"] == 1
+    assert (await house.ask("POST", "/jobs", {"task": "noop"})).json()["position"] is None
+    await house.ask("DELETE", f"/jobs/{waited['id']}")
+    again = (await house.ask("POST", f"/jobs/{waited['id']}/retry")).json()
+    assert again["position"] == (await house.job(again["id"]))["position"] == 2
+
+
 async def test_the_forecast_is_that_of_live_workers_and_none_for_a_paused_queue(house):
     ids = [await house.submit() for _ in range(9)]
     house.hands.info = replace(house.hands.info, paces={"noop": 500.0})

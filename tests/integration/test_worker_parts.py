@@ -86,6 +86,13 @@ async def test_a_failed_part_fails_the_job_and_is_named(crew):
     await eventually(lambda: drained(crew), what="the other parts are withdrawn")
 
 
+async def test_a_timeout_bounds_the_whole_job(crew):
+    job = await crew.run("summed", {"count": 800, "seconds": 0.05}, timeout_s=1)
+    assert (job.state, job.error.code) == (State.FAILED, FailureCode.TIMED_OUT)
+    assert job.error.message == f"took longer than 1 s in all; {job.parts.done} of 800 parts were done"
+    await eventually(lambda: drained(crew), what="the other parts are withdrawn")
+
+
 async def test_a_failed_part_may_be_left_out(crew):
     job = await crew.run("tolerant", {"count": 8, "wrong": 3})
     assert value(job) == [0, 1, 2, None, 4, 5, 6, 7]
@@ -100,6 +107,13 @@ async def test_cancelling_a_job_cancels_its_parts(crew, tmp_path):
     assert job.state is State.CANCELLED
     await eventually(lambda: drained(crew), what="no part runs or waits")
     assert len(note.read_text().splitlines()) < 100
+
+
+async def test_parts_keep_to_the_limit_of_their_task(crew, tmp_path):
+    note = tmp_path / "note"
+    assert value(await crew.run("in_turn", {"count": 20, "note": str(note)})) == 190
+    told = [line.split() for line in note.read_text().splitlines()]
+    assert [word for word, _ in told] == ["begin", "end"] * 20
 
 
 async def test_parts_take_after_their_job_and_are_not_listed_with_the_others(crew):

@@ -132,6 +132,32 @@ def _(so_far: int | None, results: list[int]) -> int:
     return (so_far or 0) + sum(results)
 
 
+@task(retries=0, max_running=1)
+def in_turn(count: int, note: str) -> int:
+    """Parts of which one may run at a time; each writes when it begins and ends."""
+    return in_turn.in_order(count, note)
+
+
+@in_turn.split
+def _(count: int, note: str) -> Iterator[dict[str, Any]]:
+    return ({"n": n, "note": note} for n in range(count))
+
+
+@in_turn.part
+def _(n: int, note: str) -> int:
+    with Path(note).open("a", encoding="utf-8") as file:
+        file.write(f"begin {n}\n")
+        file.flush()
+        time.sleep(0.02)
+        file.write(f"end {n}\n")
+    return n
+
+
+@in_turn.merge
+def _(so_far: int | None, results: list[int]) -> int:
+    return (so_far or 0) + sum(results)
+
+
 @task(retries=0)
 def nothing(n: int = 0) -> int:
     """A plain job beside the parts."""

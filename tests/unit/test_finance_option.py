@@ -122,6 +122,11 @@ def test_target_error_stops_and_says_so():
     assert found == price(simulations=found.simulations).model_copy(update={"stopped_early": True})
 
 
+def test_a_target_reached_by_the_last_chunk_is_no_early_stop():
+    found = price(simulations=CHUNK, target_error=1)
+    assert (found.simulations, found.stopped_early) == (CHUNK, False)
+
+
 def test_memory_is_bounded():
     price(simulations=1_000)
     tracemalloc.start()

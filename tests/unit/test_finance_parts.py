@@ -1,6 +1,9 @@
 """Finance simulations in parts give the bits of one in a piece, in any order, and stop at the same chunk."""
 
+import base64
+import json
 import random
+import zlib
 
 import msgspec
 import numpy as np
@@ -10,10 +13,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from penstock import Progress
+from penstock.core.errors import PenstockError
 from penstock.tasks.finance import european_option, portfolio_var, shares
 from penstock.tasks.finance.draws import CHUNK
 from penstock.tasks.finance.draws import chunks as all_chunks
-from penstock.tasks.finance.moments import Moments
+from penstock.tasks.finance.moments import Moments, exact_sum, shortest
 from penstock.tasks.finance.simulation import Plan
 from penstock.tasks.finance.tail import BINS, Tail
 
@@ -51,6 +55,11 @@ def many_shares(monkeypatch):
 def plain(task, params):
     """What the plain function says."""
     return task(task.params_model.model_validate(params), Progress())
+
+
+def manifest(task, params):
+    """What the result says of how to go on, as JSON has it."""
+    return json.loads(task.write(plain(task, params)))["manifest"]
 
 
 def as_jobs(task, params, seed=1):
@@ -155,3 +164,140 @@ def test_what_a_part_is_told_and_tells_is_small():
     told = portfolio_var.run_part(portfolio_var.fanout.write_part(part), Progress())
     assert len(told) < 30_000, "bytes"
     assert msgspec.json.decode(told)
+
+
+# Extending
+
+
+@both
+@pytest.mark.parametrize(
+    "simulations",
+    [
+        (5_000, 20_000),  # not one chunk was drawn to its end
+        (2 * CHUNK + 500, 2 * CHUNK + 400),  # the short one is drawn anew, even if shorter
+        (CHUNK, 4 * CHUNK + 7),
+        (3 * CHUNK, 3 * CHUNK),
+        (3 * CHUNK + 7, SIMULATIONS),
+        (8 * CHUNK, SIMULATIONS),
+    ],
+)
+def test_an_extended_simulation_has_the_bits_of_a_larger_one(many_shares, task, params, target, simulations):
+    first, more = simulations
+    before = manifest(task, params | {"simulations": first, "seed": 5})
+    assert before["chunks"] == first // CHUNK
+    larger = params | {"simulations": more, "seed": 5}
+    expected = plain(task, larger)
+    assert as_jobs(task, larger | {"extend": before})[1].result() == expected
+    assert plain(task, larger | {"extend": before}) == expected
+
+
+@both
+def test_in_one_piece_it_is_the_same(task, params, target):
+    before = manifest(task, params | {"simulations": 3 * CHUNK + 9})
+    larger = params | {"simulations": 5 * CHUNK}
+    assert plain(task, larger | {"extend": before}) == plain(task, larger)
+
+
+@both
+def test_what_was_drawn_before_is_not_drawn_again(many_shares, task, params, target):
+    before = manifest(task, params | {"simulations": 6 * CHUNK + 9})
+    larger = params | {"simulations": 12 * CHUNK, "extend": before}
+    parts = list(task.fanout.parts(task.params_model.model_validate(larger)))
+    numbers = [chunk.number for part in parts for chunk in part.share.chunks()]
+    assert numbers == list(range(6, 12))
+    assert max(len(task.fanout.write_part(part)) for part in parts) < 1_000, "bytes, not the manifest"
+
+
+@both
+def test_one_that_stopped_early_goes_on_to_a_smaller_error(many_shares, task, params, target):
+    params = params | {"simulations": 200 * CHUNK, "seed": 5}
+    before = manifest(task, params | {"target_error": target})
+    closer = params | {"target_error": target / 2}
+    found = as_jobs(task, closer | {"extend": before})[1].result()
+    assert found.stopped_early
+    assert found == plain(task, closer)
+    assert found.simulations > before["chunks"] * CHUNK
+
+
+@both
+def test_what_is_exact_enough_already_draws_nothing(many_shares, task, params, target):
+    params = params | {"simulations": 60 * CHUNK, "target_error": target}
+    before = manifest(task, params)
+    assert not list(task.fanout.parts(task.params_model.model_validate(params | {"extend": before})))
+    assert plain(task, params | {"extend": before}) == plain(task, params)
+
+
+def test_the_losses_that_were_kept_answer_for_another_confidence():
+    params = PORTFOLIO | {"simulations": 4 * CHUNK}
+    before = manifest(portfolio_var, params)
+    other = params | {"confidence": 0.99}
+    assert plain(portfolio_var, other | {"extend": before}) == plain(portfolio_var, other)
+
+
+@both
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"seed": 1}, "extend: seed is not that of"),
+        ({"simulations": CHUNK}, "simulations: must be at least the 131072 that"),
+        ({"version": "0"}, "extend: version is not that of"),
+    ],
+    ids=str,
+)
+def test_only_a_larger_one_of_the_same_draws_is_an_extension(task, params, target, other, said):
+    before = manifest(task, params | {"simulations": 2 * CHUNK})
+    larger = params | {"simulations": 3 * CHUNK, "extend": before}
+    task.parse(larger)
+    if "version" in other:
+        other = {"extend": before | other}
+    with pytest.raises(PenstockError, match=said):
+        task.parse(larger | other)
+
+
+@pytest.mark.parametrize(
+    ("task", "params", "other"),
+    [
+        (european_option, OPTION, {"volatility": 0.3}),
+        (portfolio_var, PORTFOLIO, {"volatilities": {"A": 0.5}}),
+    ],
+    ids=["option", "portfolio"],
+)
+def test_of_other_parameters_it_is_another_simulation(task, params, other):
+    before = manifest(task, params)
+    with pytest.raises(PenstockError, match="one of the parameters is not that of"):
+        task.parse(params | other | {"extend": before})
+
+
+def packed(values):
+    return base64.b64encode(zlib.compress(np.array(values, "<i8").tobytes())).decode()
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        "not base64!",
+        base64.b64encode(b"not packed").decode(),
+        packed([1, 2, 3]),
+        packed([0] * (BINS + 1)),
+        packed([-1] + [0] * (BINS - 1)),
+        packed([CHUNK + 1] + [0] * (BINS - 1)),
+        packed([CHUNK, 1] + [0] * (BINS - 2)),
+        packed([2**62] * 4 + [0] * (BINS - 4)),
+        base64.b64encode(zlib.compress(bytes(10**7))).decode(),
+    ],
+    ids=["text", "bytes", "few", "many", "negative", "one", "sum", "overflow", "bomb"],
+)
+def test_a_made_up_tail_is_refused(counts):
+    before = manifest(portfolio_var, PORTFOLIO | {"simulations": CHUNK})
+    with pytest.raises(PenstockError, match="extend"):
+        portfolio_var.parse(PORTFOLIO | {"extend": before | {"counts": counts}})
+
+
+@examined
+@given(st.lists(st.floats(-1e200, 1e200), max_size=8), st.randoms())
+def test_a_sum_has_one_form_whatever_the_order(values, shuffler):
+    one = shortest(exact_sum((), values))
+    shuffler.shuffle(values)
+    other = shortest(exact_sum((), values))
+    assert one == other
+    assert not shortest(exact_sum(one, [-each for each in values])), "it is still the sum"

@@ -13,7 +13,7 @@ from penstock import JobCancelled, Progress
 from penstock.tasks.finance.draws import CHUNK, Chunk, blocks, chunks, stream
 from penstock.tasks.finance.moments import Moments, combine, exact_sum, mean
 from penstock.tasks.finance.normal import cumulative, normal_risk, quantile
-from penstock.tasks.finance.simulation import Plan, simulate
+from penstock.tasks.finance.simulation import Method, Plan, simulate
 
 examined = settings(derandomize=True, deadline=None, max_examples=100)
 numbers = st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=40)
@@ -79,33 +79,30 @@ def flip(seed):
     return draw
 
 
-def toss(simulations, target=None, progress=None):
-    return simulate(Plan(simulations, target), flip(3), combine, mean, progress or Progress())
+def toss(simulations, target=None, progress=None, draw=None):
+    """What came of them all together."""
+    method = Method(draw or flip(3), combine, mean)
+    plan = Plan(simulations, target)
+    return combine(simulate(plan, chunks(simulations), Moments(), method, progress or Progress()))
 
 
 def test_all_simulations_are_run_without_a_target():
-    whole, run = toss(3 * CHUNK + 1)
-    assert (whole.draws, run.simulations, run.stopped_early) == (3 * CHUNK + 1, 3 * CHUNK + 1, False)
-    assert abs(run.estimate.value - 0.5) <= 4 * run.estimate.error
+    whole = toss(3 * CHUNK + 1)
+    assert whole.draws == 3 * CHUNK + 1
+    assert abs(mean(whole).value - 0.5) <= 4 * mean(whole).error
 
 
 def test_it_stops_at_the_first_chunk_that_reaches_the_target():
     target = 0.5 / math.sqrt(4.5 * CHUNK)
-    _, run = toss(10**9, target)
-    assert (run.simulations, run.stopped_early) == (5 * CHUNK, True)
-    assert run.estimate.error <= target
-    assert toss(4 * CHUNK)[1].estimate.error > target
-
-
-def test_a_target_reached_by_the_last_chunk_is_no_early_stop():
-    _, run = toss(CHUNK, 1.0)
-    assert (run.simulations, run.stopped_early) == (CHUNK, False)
+    whole = toss(10**9, target)
+    assert whole.draws == 5 * CHUNK
+    assert mean(whole).error <= target
+    assert mean(toss(4 * CHUNK)).error > target
 
 
 def test_an_error_of_zero_stops_nothing():
     nothing = Moments(CHUNK, (0.0,), (0.0,))
-    _, run = simulate(Plan(3 * CHUNK, 1.0), lambda _chunk: nothing, combine, mean, Progress())
-    assert (run.simulations, run.stopped_early) == (3 * CHUNK, False)
+    assert toss(3 * CHUNK, 1.0, draw=lambda _chunk: nothing).draws == 3 * CHUNK
 
 
 def test_progress_tells_the_estimate_and_its_error():

@@ -18,6 +18,8 @@ from penstock.core.schedule import (
     after_turn,
     decode,
     encode,
+    first_of,
+    kept_waiting,
     next_due,
     problems,
     spec_of,
@@ -206,6 +208,45 @@ def test_looked_at_often_enough_every_tick_has_its_turn_once(cron, steps, policy
             submitted += taken.ticks
     expected = [at for at in first(cron, "UTC", START, sum(steps) // 1000 + 1) if at <= now]
     assert submitted == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    cron=st.sampled_from(["* * * * * *", "*/10 * * * * *", "* * * * *"]),
+    steps=st.lists(st.tuples(st.integers(1, 200_000), st.integers(0, 3)), min_size=1, max_size=12),
+    policy=st.sampled_from(Missed),
+)
+def test_whatever_room_there_is_no_tick_is_submitted_twice_or_lost_sight_of(cron, steps, policy):
+    current, now, submitted = schedule(cron, missed=policy), START, []
+    for step, free in steps:
+        now, room = now + step, free
+        while taken := turn(current, now):
+            if len(taken.ticks) > room:
+                taken = first_of(taken)
+            if len(taken.ticks) > room:
+                current = kept_waiting(current, taken, "no room")
+                assert turn(current, now).ticks[0] == taken.ticks[0], "it is still due"
+                break
+            room -= len(taken.ticks)
+            current = after_turn(current, taken, [str(tick) for tick in taken.ticks])
+            assert current.last_error is None
+            submitted += taken.ticks
+    due = [at for at in first(cron, "UTC", START, (now - START) // 1000 + 1) if at <= now]
+    assert submitted == sorted(set(submitted))
+    assert set(submitted) <= set(due)
+    left = [at for at in due if at > current.last]
+    assert len(submitted) + current.missed_ticks + len(left) == len(due)
+
+
+def test_a_tick_that_waits_says_so():
+    hourly = schedule("0 * * * *")
+    waits = kept_waiting(hourly, turn(hourly, START + HOUR_MS), "no room")
+    assert waits.last_error == "the tick of 2026-01-01T01:00:00Z waits: no room"
+    assert waits.missed_ticks == 0
+    assert kept_waiting(waits, turn(waits, START + HOUR_MS + 30_000), "no room") == waits
+    later = kept_waiting(waits, turn(waits, START + 3 * HOUR_MS), "no room")
+    assert later.last_error.startswith("the tick of 2026-01-01T02:00:00Z waits")
+    assert later.missed_ticks == 1
 
 
 def test_a_job_tells_its_schedule_and_tick():

@@ -4,6 +4,7 @@ Pure ASGI on raw headers, like `Guard`, inside which it stands. Where no key exi
 nothing is counted, a request passes for the price of a look.
 """
 
+import asyncio
 import math
 from collections.abc import Iterable
 
@@ -11,13 +12,14 @@ import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from penstock.api import roles
+from penstock.api import roles, stays
 from penstock.api.entrance import Entrance
 from penstock.api.wire import envelope
 from penstock.core import addresses
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.keys import Key, Role
 from penstock.service.desk import Desk
+from penstock.service.keyring import Keyring
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -44,16 +46,19 @@ class Doors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not self._entrance.guarded:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        try:
-            key = await self._admitted(scope)
-        except PenstockError as refused:
-            await self._refuse(refused, scope, receive, send)
-            return
-        scope["state"]["key"] = key
-        if key is not None and _is_administration(scope):
+        key = None
+        if self._entrance.guarded:
+            try:
+                key = scope["state"]["key"] = await self._admitted(scope)
+            except PenstockError as refused:
+                await self._refuse(refused, scope, receive, send)
+                return
+        if self._entrance.keyring is not None and stays.may_stay(scope):
+            await self._while_welcome(self._entrance.keyring, key, scope, receive, send)
+        elif key is not None and _is_administration(scope):
             await self._audited(key, scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -81,6 +86,23 @@ class Doors:
             return key  # who looks at a job that is forgotten asks history, which the route does
         await self._check_owner(key, job_id, scope["method"])
         return key
+
+    async def _while_welcome(
+        self, keyring: Keyring, key: Key | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve a request that may stay long, until its key is revoked, or one is needed and it has none."""
+        answer = stays.Answer(send)
+        try:
+            async with asyncio.timeout(None) as patience:
+                with keyring.guest(key, patience):
+                    await self._app(scope, receive, answer)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            if answer.begun:
+                await answer.end()
+            else:
+                await self._refuse(_unauthenticated(key.id if key else None), scope, receive, send)
 
     async def _count(self, scope: Scope, key: Key | None) -> None:
         assert self._entrance.limiter is not None  # noqa: S101 - the caller's condition

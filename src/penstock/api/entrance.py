@@ -37,12 +37,6 @@ class Entrance:
         """Whether there is anything to look at before a request."""
         return self.limiter is not None or self.asks_for_keys
 
-    def welcomes(self, key: Key | None) -> bool:
-        """Whether who came in with this key, or with none when none was asked for, may go on listening."""
-        if key is None:
-            return not self.asks_for_keys
-        return self.keyring is None or self.keyring.holds(key)
-
     def find(self, text: str) -> Key | None:
         """The key with this text, None if there is none."""
         return None if self.keyring is None else self.keyring.find(text)

@@ -136,10 +136,13 @@ def parts_view(parts: Parts) -> dict[str, Any]:
 
 def placed_view(job: Job, node: str, places: Mapping[str, Place]) -> dict[str, Any]:
     """A job with its place, if it has one."""
-    view = job_view(job, node)
-    if job.id in places:
-        view["position"], view["eta_s"] = places[job.id].position, places[job.id].eta_s
-    return view
+    return job_view(job, node) | place_view(job, places)
+
+
+def place_view(job: Job, places: Mapping[str, Place]) -> dict[str, Any]:
+    """Where a job stands, as fields of its view; nothing if it has no place."""
+    place = places.get(job.id)
+    return {} if place is None else {"position": place.position, "eta_s": place.eta_s}
 
 
 def attempt_view(attempt: Attempt) -> dict[str, Any]:

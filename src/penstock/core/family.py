@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from penstock.core.errors import FailureCode
 from penstock.core.job import Job, JobError, JobProgress, Parts, State
+from penstock.core.units import readable_duration
 
 MERGE_STEPS = 64
 """At most about so many merge steps are made of a job, however many parts it has."""
@@ -37,6 +38,17 @@ def part_failure(number: int, error: JobError) -> JobError:
 def fail_for_part(job: Job, number: int, error: JobError, now: int) -> Job:
     """The job whose part with this number failed for good, wherever the job itself was."""
     return replace(job, state=State.FAILED, token=0, finished_at=now, error=part_failure(number, error))
+
+
+def fail_overdue(job: Job, now: int, parts: Parts) -> Job:
+    """The job that has not ended within its timeout, counted from its first start, wherever it was.
+
+    An attempt of it is bounded by the same timeout, but what it waits for is not.
+    """
+    done = f"{parts.done} of {parts.total}" if parts.known else str(parts.done)
+    message = f"took longer than {readable_duration(job.spec.limits.timeout_ms or 0)} in all"
+    error = JobError(FailureCode.TIMED_OUT, f"{message}; {done} parts were done")
+    return replace(job, state=State.FAILED, token=0, finished_at=now, error=error)
 
 
 def told(parts: Parts) -> JobProgress:

@@ -23,6 +23,9 @@ MISSED_MS = 60_000
 MOST = 100
 """How many missed ticks are made up for at most: the latest ones."""
 
+MOST_COUNTED = 1_000
+"""How many ticks that were passed over are counted at a time, as each is computed."""
+
 
 class Missed(StrEnum):
     """What is done about missed ticks."""
@@ -36,7 +39,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is submitted when. ``spec`` is the job, but for its id and ``request_id``.
 
     ``last`` is the time up to which all ticks are dealt with, ``last_tick`` the last that was submitted and
-    ``last_job`` its job's id, None before the first; all times are UTC milliseconds.
+    ``last_job`` its job's id, None before the first; all times are UTC milliseconds. ``missed_ticks`` counts
+    those that never were submitted, ``last_error`` says why the one that is due is not submitted yet.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last: int
     last_tick: int | None = None
     last_job: str | None = None
+    missed_ticks: int = 0
+    last_error: str | None = None
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -142,19 +148,44 @@ def _between(schedule: Schedule, after: int, until: int) -> Iterator[int]:
     return takewhile(lambda at: at <= until, every)
 
 
+def first_of(taken: Turn) -> Turn:
+    """A turn with the first of its ticks alone; the others are due afterwards."""
+    return Turn(taken.ticks[:1], taken.ticks[0])
+
+
 def after_turn(schedule: Schedule, taken: Turn, job_ids: list[str]) -> Schedule:
     """The schedule once the jobs of a turn are submitted."""
-    if not taken.ticks:
-        return replace(schedule, last=taken.last)
-    return replace(schedule, last=taken.last, last_tick=taken.ticks[-1], last_job=job_ids[-1])
+    missed = _passed(schedule, taken.last) - len(taken.ticks)
+    after = replace(
+        schedule, last=taken.last, last_error=None, missed_ticks=schedule.missed_ticks + max(0, missed)
+    )
+    return replace(after, last_tick=taken.ticks[-1], last_job=job_ids[-1]) if taken.ticks else after
+
+
+def kept_waiting(schedule: Schedule, taken: Turn, why: str) -> Schedule:
+    """The schedule whose turn could not be taken: its first tick stays due, what was passed over does not."""
+    before = taken.ticks[0] - 1
+    return replace(
+        schedule,
+        last=before,
+        missed_ticks=schedule.missed_ticks + _passed(schedule, before),
+        last_error=f"the tick of {_iso(taken.ticks[0])} waits: {why}",
+    )
+
+
+def _passed(schedule: Schedule, until: int) -> int:
+    """How many ticks there are up to a time, from the last that was dealt with."""
+    return sum(1 for _ in islice(_between(schedule, schedule.last, until), MOST_COUNTED))
+
+
+def _iso(tick: int) -> str:
+    return datetime.fromtimestamp(tick / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def spec_of(schedule: Schedule, tick: int, job_id: str, node: str) -> JobSpec:
     """The job of a tick; its ``request_id`` names both, as ``schedule:NAME@2026-01-31T12:00:00Z``."""
-    moment = datetime.fromtimestamp(tick / 1000, UTC).isoformat().replace("+00:00", "Z")
-    return replace(
-        schedule.spec, id=job_id, request_id=f"schedule:{schedule.name}@{moment}", initiated_by=node
-    )
+    asked = f"schedule:{schedule.name}@{_iso(tick)}"
+    return replace(schedule.spec, id=job_id, request_id=asked, initiated_by=node)
 
 
 SHELF = "schedules"

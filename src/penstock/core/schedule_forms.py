@@ -41,7 +41,10 @@ class ScheduleForm(ScheduleBody):
 
 
 class ScheduleView(BaseModel):
-    """A schedule as every client sees it. Times are ISO 8601 in UTC; ``next`` are the next five ticks."""
+    """A schedule as every client sees it. Times are ISO 8601 in UTC; ``next`` are the next five ticks.
+
+    ``missed_ticks`` counts those that never were submitted, ``last_error`` says why one that is due waits.
+    """
 
     name: str
     cron: str
@@ -56,6 +59,8 @@ class ScheduleView(BaseModel):
     created_by: str
     last_tick: str | None
     last_job: str | None
+    missed_ticks: int = 0
+    last_error: str | None = None
     next: list[str]
 
 

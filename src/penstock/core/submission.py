@@ -32,7 +32,10 @@ class SubmitOptions(BaseModel):
         default=None, description="what to do if one of those does not succeed: cancel (the default) or run"
     )
     timeout_s: float | None = Field(
-        default=None, gt=0, le=31_536_000, description="seconds one attempt may take"
+        default=None,
+        gt=0,
+        le=31_536_000,
+        description="seconds one attempt may take, and a job in parts in all",
     )
     max_attempts: int | None = Field(default=None, ge=1, le=100, description="attempts before it fails")
     client: str | None = Field(default=None, max_length=200, description="who asks; scopes idempotency keys")

@@ -312,7 +312,7 @@ def task(
     take a `Progress`. Its return annotation becomes the result's schema.
 
     - ``timeout``: after this long `SoftTimeout` is raised in the task, ``grace`` later its process is
-      killed. None means no limit.
+      killed. A job that is done in parts fails when it has taken this long in all. None means no limit.
     - ``cpu``: the same for the CPU time of one attempt, all its threads together.
     - ``memory``: resident memory (``"2GB"``) at which the attempt is killed; None takes the worker's.
     - ``threads``: BLAS/OpenMP threads of one attempt.

@@ -1,7 +1,8 @@
 """API keys on the broker's shelf: made, listed and revoked there, known to every node within two seconds."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import structlog
@@ -67,6 +68,7 @@ class Keyring:
         self._broker = broker
         self._configured = tuple(configured)
         self._ring = Ring(self._configured)
+        self._guests: dict[asyncio.Timeout, Key | None] = {}
         self._log = structlog.get_logger("penstock.api")
 
     @property
@@ -74,9 +76,27 @@ class Keyring:
         """Whether there is no key at all."""
         return not self._ring.keys
 
-    def holds(self, key: Key) -> bool:
-        """Whether this key is still one of them."""
-        return self._ring.holds(key)
+    @contextlib.contextmanager
+    def guest(self, key: Key | None, patience: asyncio.Timeout) -> Iterator[None]:
+        """Let ``patience`` expire at once when the key is revoked while this lasts, or was before.
+
+        Who came without a key is welcome as long as there is none.
+        """
+        self._guests[patience] = key
+        self._turn_away()
+        try:
+            yield
+        finally:
+            self._guests.pop(patience, None)
+
+    def _turn_away(self) -> None:
+        unwelcome = [patience for patience, key in self._guests.items() if not self._welcomes(key)]
+        for patience in unwelcome:
+            del self._guests[patience]  # it expires once
+            patience.reschedule(0)
+
+    def _welcomes(self, key: Key | None) -> bool:
+        return self.empty if key is None else self._ring.holds(key)
 
     def find(self, text: str) -> Key | None:
         """The key with this text, None if there is none."""
@@ -85,6 +105,7 @@ class Keyring:
     async def load(self) -> None:
         """Look at the shelf. Raises BROKER_UNAVAILABLE."""
         self._ring = Ring((*self._configured, *await stored(self._broker)))
+        self._turn_away()
 
     async def run(self) -> None:
         """Keep the copy fresh until cancelled."""

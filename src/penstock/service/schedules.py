@@ -56,13 +56,19 @@ class Schedules:
         made = self._make(name, body)
 
         def redefine(old: Schedule) -> Schedule:
-            return replace(made, created_at=old.created_at, last_tick=old.last_tick, last_job=old.last_job)
+            return replace(
+                made,
+                created_at=old.created_at,
+                last_tick=old.last_tick,
+                last_job=old.last_job,
+                missed_ticks=old.missed_ticks,
+            )
 
         return await self._change(name, redefine)
 
     async def pause(self, name: str) -> Schedule:
         """Submit no more of its jobs. Raises NOT_FOUND."""
-        return await self._change(name, lambda old: replace(old, paused=True))
+        return await self._change(name, lambda old: replace(old, paused=True, last_error=None))
 
     async def resume(self, name: str) -> Schedule:
         """Go on from now; ticks of the pause are not missed, they were not wanted. Raises NOT_FOUND."""

@@ -1,7 +1,8 @@
 """Submits the jobs of schedules when they are due. Every worker runs one, and none is the leader.
 
 All of them try, and the broker lets one succeed: a tick's job is kept in the step that replaces the very
-schedule that was read by one whose ``last`` is that tick. By the broker's clock it is never too early.
+schedule that was read by one whose ``last`` is that tick. By the broker's clock it is never too early. A job
+that does not fit into its queue leaves its tick due.
 """
 
 import asyncio
@@ -13,7 +14,19 @@ from penstock.core.begun import called_off
 from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import PenstockError
 from penstock.core.ids import new_id
-from penstock.core.schedule import SHELF, after_turn, decode, encode, next_due, spec_of, turn
+from penstock.core.schedule import (
+    SHELF,
+    Schedule,
+    Turn,
+    after_turn,
+    decode,
+    encode,
+    first_of,
+    kept_waiting,
+    next_due,
+    spec_of,
+    turn,
+)
 from penstock.ports import Admission, Broker, Receipt
 
 LOOK_S, IDLE_S = 1.0, 2.0
@@ -96,17 +109,39 @@ class Ticker:
         taken = None if schedule is None else turn(schedule, self.now)
         if schedule is None or taken is None:
             return SOON_S
-        specs = [spec_of(schedule, tick, new_id(), self._node) for tick in taken.ticks]
-        changed = encode(after_turn(schedule, taken, [spec.id for spec in specs]))
-        receipts = await self._broker.swap(SHELF, name, body, changed, specs, taken.last)
+        changed, receipts = await self._take(name, body, schedule, taken)
+        if len(taken.ticks) > 1 and _why_refused(receipts):
+            taken = first_of(taken)
+            changed, receipts = await self._take(name, body, schedule, taken)
         if receipts is None:
             await self._set_clock()
             return SOON_S
-        self._tell(name, receipts)
+        if why := _why_refused(receipts):
+            return await self._wait_for_room(name, body, kept_waiting(schedule, taken, why))
         due = self._note(name, changed)
         return LOOK_S if due is None else max(0.0, (due - self.now) / 1000)
 
-    def _tell(self, name: str, receipts: list[Receipt]) -> None:
-        refused = sum(receipt.admission is Admission.REFUSED for receipt in receipts)
-        if refused:
-            self._log.warning("ticks were lost, their queue is full", schedule=name, ticks=refused)
+    async def _take(
+        self, name: str, body: bytes, schedule: Schedule, taken: Turn
+    ) -> tuple[bytes, list[Receipt] | None]:
+        """Submit the jobs of a turn; the schedule after that, and what `Broker.swap` answered."""
+        specs = [spec_of(schedule, tick, new_id(), self._node) for tick in taken.ticks]
+        changed = encode(after_turn(schedule, taken, [spec.id for spec in specs]))
+        return changed, await self._broker.swap(SHELF, name, body, changed, specs, taken.last)
+
+    async def _wait_for_room(self, name: str, body: bytes, waits: Schedule) -> float:
+        """Say that a tick waits, once; it is due all the while."""
+        changed = encode(waits)
+        if changed != body and await self._broker.swap(SHELF, name, body, changed) is not None:
+            self._log.warning("a tick has to wait", schedule=name, error=waits.last_error)
+        return LOOK_S
+
+
+def _why_refused(receipts: list[Receipt] | None) -> str:
+    """Why the jobs were not kept; nothing if they were."""
+    for receipt in receipts or ():
+        if receipt.admission is Admission.REFUSED:
+            return "its queue is full" + (
+                f", at most {receipt.full.limit} jobs wait in it" if receipt.full else ""
+            )
+    return ""

@@ -70,7 +70,7 @@ class Errands:
 def part_specs(parent: JobSpec, first: int, params: Sequence[bytes]) -> list[JobSpec]:
     """Parts of a job as jobs of their own: as urgent as it, for the same client, never shared or cached.
 
-    The limit of how many jobs of the task may run is the job's; its parts are what it consists of.
+    The limit of how many jobs of the task may run holds for them; the job itself takes up no room meanwhile.
     """
     like = JobSpec(
         id="",
@@ -84,6 +84,7 @@ def part_specs(parent: JobSpec, first: int, params: Sequence[bytes]) -> list[Job
         request_id=parent.request_id,
         parent_id=parent.id,
         weight=parent.weight,
+        max_running=parent.max_running,
     )
     ids = new_id.many(len(params))
     return [

@@ -20,6 +20,7 @@ def part_specs(parent: Job, numbers: Sequence[int]) -> list[JobSpec]:
             part=number,
             task=parent.spec.task,
             queue=parent.spec.queue,
+            max_running=parent.spec.max_running,
             limits=replace(parent.spec.limits, max_attempts=1),
             params=msgspec.Raw(str(number).encode()),
         )

@@ -19,8 +19,18 @@ from penstock.api.errors import request_id
 from penstock.api.office import Office
 from penstock.api.records import job_or_record, records
 from penstock.api.routing import make_router
-from penstock.api.wire import STATUS, answer, attempt_view, error_body, job_view, placed_view, receipt_view
+from penstock.api.wire import (
+    STATUS,
+    answer,
+    attempt_view,
+    error_body,
+    job_view,
+    place_view,
+    placed_view,
+    receipt_view,
+)
 from penstock.core.errors import PenstockError, field_error
+from penstock.core.job import Job
 from penstock.core.problems import in_words
 from penstock.core.record_query import JobPage, RecordView
 from penstock.core.submission import AttemptView, ExtendOptions, JobView, RetryOptions, Submission
@@ -157,7 +167,11 @@ def router(office: Office) -> APIRouter:
 
 def _again(routes: APIRouter, office: Office) -> None:
     """The routes that make more of a job that has ended."""
-    desk, node = office.desk, office.node
+    desk = office.desk
+
+    async def waiting(job: Job) -> Response:
+        view = placed_view(job, office.node, await desk.places.of([job]))
+        return answer(view, 202, {"Location": f"/jobs/{job.id}"})
 
     @routes.post("/jobs/{job_id}/retry", status_code=202, response_model=JobView)
     async def retry(
@@ -171,7 +185,7 @@ def _again(routes: APIRouter, office: Office) -> None:
             job = await desk.retry(job_id)
         else:
             job = await desk.retry_with(job_id, options.params, request_id(request), key_of(request))
-        return answer(job_view(job, node), 202, {"Location": f"/jobs/{job.id}"})
+        return await waiting(job)
 
     @routes.post("/jobs/{job_id}/extend", status_code=202, response_model=JobView)
     async def extend(request: Request, job_id: JobId, options: Annotated[ExtendOptions, Body()]) -> Response:
@@ -180,7 +194,7 @@ def _again(routes: APIRouter, office: Office) -> None:
         Its result is that of a new simulation with these parameters.
         """
         job = await desk.extend(job_id, options.params, request_id(request), key_of(request))
-        return answer(job_view(job, node), 202, {"Location": f"/jobs/{job.id}"})
+        return await waiting(job)
 
 
 async def accept(
@@ -194,6 +208,8 @@ async def accept(
     except PenstockError as refused:
         raise refusal_of(submission, refused) from refused.__cause__
     view = receipt_view(receipt, office.node)
+    if wait_s > 0 and receipt.job is not None:  # others would pay for the look, whether they want it or not
+        view |= place_view(receipt.job, await office.desk.places.of([receipt.job]))
     known = receipt.admission is Admission.CACHED or view["state"].final
     return as_demanded(submission, view, 200 if known else 202)
 

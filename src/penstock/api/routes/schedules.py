@@ -83,5 +83,7 @@ def schedule_view(schedule: Schedule) -> dict[str, Any]:
         "created_by": schedule.created_by,
         "last_tick": None if schedule.last_tick is None else iso(schedule.last_tick),
         "last_job": schedule.last_job,
+        "missed_ticks": schedule.missed_ticks,
+        "last_error": schedule.last_error,
         "next": [] if schedule.paused else list(map(iso, upcoming(schedule, system_clock(), NEXT))),
     }

@@ -11,6 +11,7 @@ from penstock.brokers.redis.sharing import NOTHING_ASKED, pack_asked
 from penstock.core.fairness import ClientTerms
 from penstock.core.job import AfterFailure, JobSpec, State, WorkerInfo
 from penstock.core.lifecycle import Settlement, Verdict, cancelled_error
+from penstock.core.units import readable_duration
 from penstock.ports import Held
 
 Argument = bytes | str | int
@@ -119,8 +120,15 @@ def _step(settled: Settlement) -> bytes:
 
 def pack_parts(parent: JobSpec, token: int, first: int, specs: Sequence[JobSpec]) -> list[Argument]:
     """The arguments of ``spread.lua``."""
+    timeout_ms = parent.limits.timeout_ms or 0
     about = (pack_ids([parent.id]), token, first, parent.merge_block, int(parent.skip_failed_parts))
-    return [*about, pack_ids([spec.id for spec in specs]), *map(pack_spec, specs)]
+    return [
+        *about,
+        timeout_ms,
+        readable_duration(timeout_ms),
+        pack_ids([spec.id for spec in specs]),
+        *map(pack_spec, specs),
+    ]
 
 
 def _head(settled: Settlement) -> bytes:

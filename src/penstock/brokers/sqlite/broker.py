@@ -34,7 +34,17 @@ from penstock.core.forecast import Ahead
 from penstock.core.job import Job, JobSpec, WorkerInfo
 from penstock.core.lifecycle import Claim, Settlement
 from penstock.core.past import Attempt
-from penstock.ports import BrokerOptions, ClientWaits, Event, Held, JobQuery, Orders, Receipt, Stats
+from penstock.ports import (
+    Admission,
+    BrokerOptions,
+    ClientWaits,
+    Event,
+    Held,
+    JobQuery,
+    Orders,
+    Receipt,
+    Stats,
+)
 
 Answer = TypeVar("Answer")
 
@@ -68,6 +78,14 @@ def connect(url: str, options: BrokerOptions, clock: Clock) -> "SqliteBroker":
         message = f"broker URL: synchronous is full or normal, not {settings.synchronous!r}"
         raise PenstockError(ErrorCode.INVALID_REQUEST, message)
     return SqliteBroker(Path(path), options, clock, settings.synchronous)
+
+
+class _RefusedError(Exception):
+    """A swap whose jobs do not fit is undone; its receipts say why."""
+
+    def __init__(self, receipts: list[Receipt]) -> None:
+        super().__init__()
+        self.receipts = receipts
 
 
 class SqliteBroker:
@@ -182,7 +200,7 @@ class SqliteBroker:
         """See `Broker.reclaim`."""
         if not await self._read(lambda db: reads.anything_lapsed(db, self._clock())):
             return []
-        return await self._write(lambda tx: verbs.reclaim(tx, worker, limit, self._options.lease_ms))
+        return await self._write(lambda tx: followers.reclaim(tx, worker, limit, self._options.lease_ms))
 
     async def retire(self, worker: str) -> None:
         """See `Broker.retire`."""
@@ -279,9 +297,15 @@ class SqliteBroker:
         def step(tx: Transaction) -> list[Receipt] | None:
             if tx.now < not_before or not shelves.swap(tx, shelf, name, old, new):
                 return None
-            return followers.submit(tx, specs, self._options.max_depth)
+            receipts = followers.submit(tx, specs, self._options.max_depth)
+            if any(receipt.admission is Admission.REFUSED for receipt in receipts):
+                raise _RefusedError(receipts)  # which undoes the step
+            return receipts
 
-        return await self._write(step)
+        try:
+            return await self._write(step)
+        except _RefusedError as refused:
+            return refused.receipts
 
     async def _write(self, step: Step[Answer], *, lasting: bool = True) -> Answer:
         return await self._writer.run(step, self._options.timeout_s, lasting=lasting)

@@ -6,12 +6,13 @@ run that ends late counts for nothing. Rules are in ``core.family``.
 
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from penstock.brokers.sqlite import lines, removal, submission, verbs
+from penstock.brokers.sqlite import deadlines, lines, removal, submission, verbs
 from penstock.brokers.sqlite.rows import job_by_id
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import family, lifecycle
@@ -58,6 +59,8 @@ def spread(tx: Transaction, parent_id: str, token: int, first: int, specs: Seque
         return False
     found = tx.connection.execute(_OF_PARENT, (parent_id,)).fetchone()
     n, total = (_found(tx, parent_id), 0) if found is None else found[:2]
+    if found is None:
+        deadlines.begin(tx, parent_id)
     if first > total:
         message = f"part {first}: only {total} parts of the job are there"
         raise PenstockError(ErrorCode.INVALID_REQUEST, message)
@@ -207,6 +210,7 @@ def _let_go(tx: Transaction, parent_id: str, state: State) -> None:
         "UPDATE families SET mode = ?, busy = 1, partial = NULL WHERE parent = ?", (mode, parent_id)
     )
     if changed.rowcount:
+        deadlines.drop(tx, parent_id)
         tx.rings.add(verbs.JOBS)
 
 
@@ -264,6 +268,17 @@ def _retry_one(tx: Transaction, job_id: str) -> Job | None:
 def _is_part(tx: Transaction, job_id: str) -> bool:
     row = tx.connection.execute("SELECT 1 FROM parts JOIN jobs USING (n) WHERE id = ?", (job_id,)).fetchone()
     return row is not None
+
+
+def fail_overdue(tx: Transaction, limit: int) -> None:
+    """Fail up to ``limit`` jobs whose time is up, and begin to withdraw their parts."""
+    late = deadlines.passed(tx, limit)
+    for parent_id in late:
+        row = tx.connection.execute(_OF_PARENT, (parent_id,)).fetchone()
+        verbs.change(tx, parent_id, partial(family.fail_overdue, parts=_parts(row)))
+    if late:
+        over(tx, late)
+        withdraw(tx, PAGE)
 
 
 def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) -> int:

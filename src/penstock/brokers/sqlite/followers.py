@@ -51,6 +51,14 @@ def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease
     return claims
 
 
+def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Claim]:
+    """`verbs.reclaim`, after jobs in parts whose time is up have failed, and what follows from that."""
+    family.fail_overdue(tx, limit)
+    if tx.ended:
+        follow(tx, tx.ended)
+    return verbs.reclaim(tx, worker, limit, lease_ms)
+
+
 def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) -> int:
     """`family.trim`, then what follows from the ends."""
     gone = family.trim(tx, limit, keep_jobs_ms, keep_events_ms)

@@ -40,8 +40,9 @@ def anything_lapsed(db: sqlite3.Connection, now: int) -> bool:
     """Whether `reclaim` would find something to do."""
     row = db.execute(
         "SELECT EXISTS (SELECT 1 FROM workers WHERE lease_until < ?) OR EXISTS (SELECT 1 FROM jobs"
-        " WHERE state = 'running' AND worker NOT IN (SELECT id FROM workers WHERE lease_until >= ?))",
-        (now, now),
+        " WHERE state = 'running' AND worker NOT IN (SELECT id FROM workers WHERE lease_until >= ?))"
+        " OR EXISTS (SELECT 1 FROM deadlines WHERE at <= ?)",
+        (now, now, now),
     ).fetchone()
     return bool(row[0])
 

@@ -93,6 +93,9 @@ CREATE TABLE IF NOT EXISTS families (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS families_parent ON families (parent) WHERE parent IS NOT NULL;
 CREATE INDEX IF NOT EXISTS families_busy ON families (n) WHERE busy;
+-- deadlines: when jobs that were split must have ended, counted from their first start.
+CREATE TABLE IF NOT EXISTS deadlines (parent TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS deadlines_at ON deadlines (at);
 CREATE TABLE IF NOT EXISTS parts (
   family INTEGER NOT NULL,
   number INTEGER NOT NULL,

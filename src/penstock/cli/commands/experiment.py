@@ -10,7 +10,7 @@ import typer
 from penstock.cli import show
 from penstock.cli.experiments import leftovers, report, runner
 from penstock.cli.experiments.plan import Aim, Mode
-from penstock.cli.run import ExitCode, Json, plain_errors
+from penstock.cli.run import ExitCode, Json, plain_errors, settings
 
 Messages = Annotated[int | None, typer.Option("--messages", "-n", envvar="N", help="Messages to send.")]
 Parallel = Annotated[int | None, typer.Option("--parallel", "-p", envvar="P", help="Sent at a time.")]
@@ -32,7 +32,10 @@ Broker = Annotated[
         "--broker", help="sqlite (a file of its own), redis or valkey (a server of its own), or a URL."
     ),
 ]
-Api = Annotated[str | None, typer.Option("--api", help="Send to this deployment instead of an own one.")]
+Api = Annotated[
+    str | None,
+    typer.Option("--api", help="Send to this deployment instead of an own one, with PENSTOCK_API_KEY."),
+]
 HowOften = Annotated[Mode, typer.Option("--mode", help="at-most-once shows the loss that leases prevent.")]
 OwnTask = Annotated[str | None, typer.Option("--task", help="A task of yours instead of message.")]
 Module = Annotated[str | None, typer.Option("--module", help="Module or .py file that has it.")]
@@ -102,7 +105,15 @@ def _command(name: str) -> Callable[..., None]:
                 outage_s=outage_s,
                 limit_s=limit_s,
             )
-            aim = Aim(broker=broker, api=api, mode=mode, task=task, module=module)
+            key = settings().api_key if api else None
+            aim = Aim(
+                broker=broker,
+                api=api,
+                mode=mode,
+                task=task,
+                module=module,
+                api_key=None if key is None else key.get_secret_value(),
+            )
             made = asyncio.run(runner.run(name, plan, aim, keep=keep))
             path = report.write(made, report_dir)
         show.as_json(made) if as_json else report.show_report(made, path)

@@ -108,13 +108,15 @@ def _list(url: Url = None, as_json: Json = False) -> None:
             show.as_json([one.model_dump(mode="json") for one in found])
             return
         rows = ((one.name, one.cron, one.timezone, one.task, *_times(one)) for one in found)
-        show.table(("name", "cron", "zone", "task", "last tick", "next"), rows, "no schedules")
+        columns = ("name", "cron", "zone", "task", "last tick", "next", "missed", "")
+        show.table(columns, rows, "no schedules")
 
     with_client(url, action, as_json=as_json)
 
 
-def _times(schedule: ScheduleView) -> tuple[str | None, str]:
-    return schedule.last_tick, "paused" if schedule.paused else next(iter(schedule.next), "never")
+def _times(schedule: ScheduleView) -> tuple[object, ...]:
+    upcoming = "paused" if schedule.paused else next(iter(schedule.next), "never")
+    return schedule.last_tick, upcoming, schedule.missed_ticks or None, schedule.last_error
 
 
 def _show(name: Name, url: Url = None, as_json: Json = False) -> None:
@@ -174,9 +176,11 @@ def _details(schedule: ScheduleView, *, as_json: bool) -> None:
         "missed ticks": schedule.missed,
         "state": "paused" if schedule.paused else "active",
         "last tick": schedule.last_tick and f"{schedule.last_tick}  job {schedule.last_job}",
+        "missed": schedule.missed_ticks and f"{schedule.missed_ticks} ticks were never submitted",
+        "waiting": schedule.last_error,
         "next": "  ".join(schedule.next),
     }
     show.console.print(f"[bold]{show.escape(schedule.name)}[/bold]")
     for name, fact in facts.items():
         if fact:
-            show.console.print(f"  {name:<13} {show.escape(fact)}", soft_wrap=True)
+            show.console.print(f"  {name:<13} {show.escape(str(fact))}", soft_wrap=True)

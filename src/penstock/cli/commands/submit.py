@@ -31,7 +31,9 @@ After = Annotated[list[str] | None, typer.Option("--after", help="A job that mus
 AfterBad = Annotated[
     AfterFailure | None, typer.Option("--after-failure", help="If one of those does not succeed.")
 ]
-Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds one attempt may take.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", help="Seconds one attempt may take, and a job in parts in all.")
+]
 MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", help="Attempts before it fails.")]
 Cache = Annotated[
     str | None,
@@ -55,7 +57,7 @@ class TaskCommands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """``--url`` may stand anywhere, as in every other command."""
-        return super().parse_args(ctx, _url_first(args))
+        return super().parse_args(ctx, url_first(args))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The tasks' names."""
@@ -87,7 +89,8 @@ def command() -> typer.Typer:
     return app
 
 
-def _url_first(args: list[str]) -> list[str]:
+def url_first(args: list[str]) -> list[str]:
+    """With ``--url``, which is the group's option, in front."""
     for at, word in enumerate(args):
         if word == "--url" or word.startswith("--url="):
             end = at + (2 if word == "--url" else 1)
@@ -139,7 +142,7 @@ def _task_command(task: TaskView, url: str | None) -> Any:
             jobs = await _push(connected, submission, count, as_json=as_json, quiet=wait)
             if wait:
                 jobs = await follow(connected, jobs, quiet=as_json)
-            _report(jobs, as_json=as_json, ended=wait)
+            report(jobs, as_json=as_json, ended=wait)
 
         with_client(url, action, as_json=as_json)
 
@@ -169,7 +172,8 @@ async def _push(
     return jobs
 
 
-def _report(jobs: list[JobView], *, as_json: bool, ended: bool) -> None:
+def report(jobs: list[JobView], *, as_json: bool, ended: bool) -> None:
+    """Show what was submitted; exits with FAILED if it has ``ended`` without success."""
     if as_json:
         views = [show.job_json(job) for job in jobs]
         show.as_json(views[0] if len(views) == 1 else views)

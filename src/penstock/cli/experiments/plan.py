@@ -1,6 +1,6 @@
 """What an experiment is asked to do."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -48,7 +48,8 @@ class Aim:
     """What an experiment is run against.
 
     ``broker``: a broker URL, ``redis`` for a server of its own, None for a file of its own. ``api``: a
-    running deployment instead. ``task`` with ``module``: the user's own task instead of ``message``.
+    running deployment instead, asked with ``api_key`` if it wants one. ``task`` with ``module``: the
+    user's own task instead of ``message``.
     """
 
     broker: str | None = None
@@ -56,3 +57,9 @@ class Aim:
     mode: Mode = Mode.AT_LEAST_ONCE
     task: str | None = None
     module: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request to the deployment shows."""
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api and self.api_key else {}

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 import httpx
 
@@ -20,7 +21,15 @@ class Sender:
     """
 
     def __init__(
-        self, url: str, prefix: str, parallel: int, board: Board, *, queue: str, task: str | None
+        self,
+        url: str,
+        prefix: str,
+        parallel: int,
+        board: Board,
+        *,
+        queue: str,
+        task: str | None,
+        headers: Mapping[str, str],
     ) -> None:
         self.sent: list[Sent] = []
         self._prefix = prefix
@@ -31,7 +40,9 @@ class Sender:
         # One for each, because a pool shared by a hundred senders is the slowest part of the run.
         context = ssl.create_default_context()
         self._clients = [
-            httpx.AsyncClient(base_url=url, timeout=ANSWER_S, trust_env=False, verify=context)
+            httpx.AsyncClient(
+                base_url=url, timeout=ANSWER_S, trust_env=False, verify=context, headers=headers
+            )
             for _ in range(parallel)
         ]
 

@@ -62,10 +62,17 @@ class Stage:
                 url = await self._start(folder, stack)
             else:
                 url = (self._aim.api or "").rstrip("/")
-            self._client = httpx.AsyncClient(base_url=url, timeout=ASK_S, trust_env=False)
+            headers = self._aim.headers
+            self._client = httpx.AsyncClient(base_url=url, timeout=ASK_S, trust_env=False, headers=headers)
             stack.push_async_callback(self._client.aclose)
             self.sender = Sender(
-                url, self._run, self.plan.parallel, self.board, queue=QUEUE, task=self._aim.task
+                url,
+                self._run,
+                self.plan.parallel,
+                self.board,
+                queue=QUEUE,
+                task=self._aim.task,
+                headers=headers,
             )
             stack.push_async_callback(self.sender.close)
             stack.callback(self._cancel_tasks)

@@ -45,6 +45,14 @@ def _grown(partials: Exact, term: float) -> Exact:
     return (*kept, term)
 
 
+def shortest(partials: Exact) -> Exact:
+    """The same sum in the one form that does not depend on how it came about: each float rounds the rest."""
+    terms: tuple[float, ...] = ()
+    while rest := math.fsum((*partials, *(-term for term in terms))):
+        terms = (*terms, rest)
+    return terms
+
+
 def mean(moments: Moments, scale: float = 1.0) -> Estimate:
     """Mean of the values and its standard error s/√n, s² with n - 1, both times ``scale``."""
     count, total = moments.draws, math.fsum(moments.total)

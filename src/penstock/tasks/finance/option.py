@@ -3,23 +3,47 @@
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.core.progress import Progress
 from penstock.core.task import task
 from penstock.tasks.finance import moments
-from penstock.tasks.finance.draws import Chunk, blocks, stream
+from penstock.tasks.finance.draws import CHUNK, Chunk, blocks, stream
+from penstock.tasks.finance.extending import Manifest, check, origin
 from penstock.tasks.finance.fields import Seed, count_of, error_of
 from penstock.tasks.finance.moments import Moments
 from penstock.tasks.finance.normal import cumulative, quantile
 from penstock.tasks.finance.shares import Share, drawn, folded, shares
-from penstock.tasks.finance.simulation import Estimate, Plan, good_enough, report
+from penstock.tasks.finance.simulation import (
+    Estimate,
+    Method,
+    Plan,
+    good_enough,
+    reached,
+    report,
+    to_their_end,
+)
 
 _WITHIN_95: Final = quantile(0.975)
+
+
+Exact = Annotated[list[float], Field(max_length=100)]
+
+
+class OptionManifest(Manifest):
+    """Sums over the payoffs at maturity, as floats whose exact sum they are."""
+
+    total: Exact = Field(description="Sum of the payoffs, in currency units.")
+    squares: Exact = Field(description="Sum of their squares, in squared currency units.")
+
+    @property
+    def found(self) -> Moments:
+        """What was drawn before."""
+        return Moments(self.draws, tuple(self.total), tuple(self.squares))
 
 
 class Option(BaseModel):
@@ -40,6 +64,21 @@ class Option(BaseModel):
     simulations: int = count_of("final prices")
     seed: Seed = 0
     target_error: float | None = error_of("price")
+    extend: OptionManifest | None = Field(
+        None, description="Manifest of a finished simulation that is to go on: it is not drawn again."
+    )
+
+    @model_validator(mode="after")
+    def _goes_on(self) -> Self:
+        if self.extend is not None:
+            check(self.extend, self.simulations, self.origin)
+        return self
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What another simulation must have in common with this one to extend it."""
+        how_much = {"simulations", "target_error", "extend"}
+        return origin(self.seed, self.model_dump(mode="json", exclude=how_much))
 
     @property
     def plan(self) -> Plan:
@@ -70,6 +109,7 @@ class OptionPrice(BaseModel):
     closed_form: float = Field(description="Black-Scholes price, in currency units.")
     simulations: int = Field(description="Final prices that were simulated, a count.")
     stopped_early: bool = Field(description="Whether the target error was reached before all simulations.")
+    manifest: OptionManifest = Field(description="How to extend the simulation.")
 
 
 _EXAMPLE = {
@@ -94,8 +134,12 @@ def european_option(option: Option, progress: Progress) -> OptionPrice:
 
 @european_option.split
 def _(option: Option) -> Iterator["OptionShare"]:
-    for share in shares(option.plan):
-        yield OptionShare(option=option, share=share)
+    before = _before(option.extend)
+    if reached(option.plan, before, _method(option)):
+        return
+    alone = option.model_copy(update={"extend": None})
+    for share in shares(option.plan, skip=before.draws // CHUNK):
+        yield OptionShare(option=alone, share=share, before=option.extend if share.whole else None)
 
 
 class OptionShare(BaseModel):
@@ -105,38 +149,56 @@ class OptionShare(BaseModel):
 
     option: Option
     share: Share
+    before: OptionManifest | None = None
 
 
 @european_option.part
 def _(part: OptionShare, progress: Progress) -> list[Moments]:
-    option = part.option
-    return drawn(
-        part.share, partial(draw_payoffs, option), moments.combine, partial(_estimate, option), progress
-    )
+    return drawn(part.share, _before(part.before), _method(part.option), progress)
 
 
 @european_option.merge(block=16)
-def _(option: Option, so_far: Moments | None, results: list[list[Moments]]) -> Moments:
-    return folded(option.plan, so_far, results, moments.combine, partial(_estimate, option))
+def _(option: Option, so_far: list[Moments] | None, results: list[list[Moments]]) -> list[Moments]:
+    pieces = [_before(option.extend)] if so_far is None else so_far
+    return folded(option.plan, pieces, results, _method(option))
 
 
 @european_option.estimate
-def _(option: Option, partial: Moments) -> tuple[str, bool]:
-    found = _estimate(option, partial)
-    return report(option.plan, partial.draws, found), good_enough(option.plan, found.error)
+def _(option: Option, partial: list[Moments]) -> tuple[str, bool]:
+    whole = moments.combine(partial)
+    found = _estimate(option, whole)
+    return report(option.plan, whole.draws, found), good_enough(option.plan, found.error)
 
 
 @european_option.finish
-def _(option: Option, partial: Moments) -> OptionPrice:
-    price, error = _estimate(option, partial)
+def _(option: Option, partial: list[Moments]) -> OptionPrice:
+    whole = moments.combine(partial)
+    price, error = _estimate(option, whole)
     margin = _WITHIN_95 * error
     return OptionPrice(
         option_price=price,
         standard_error=error,
         confidence_interval=(price - margin, price + margin),
         closed_form=black_scholes(option),
-        simulations=partial.draws,
-        stopped_early=partial.draws < option.simulations,
+        simulations=whole.draws,
+        stopped_early=whole.draws < option.simulations,
+        manifest=_manifest(option, partial),
+    )
+
+
+def _method(option: Option) -> Method[Moments]:
+    return Method(partial(draw_payoffs, option), moments.combine, partial(_estimate, option))
+
+
+def _before(manifest: OptionManifest | None) -> Moments:
+    return Moments() if manifest is None else manifest.found
+
+
+def _manifest(option: Option, pieces: list[Moments]) -> OptionManifest:
+    kept = moments.combine(to_their_end(pieces))
+    total, squares = moments.shortest(kept.total), moments.shortest(kept.squares)
+    return OptionManifest(
+        **option.origin, chunks=kept.draws // CHUNK, total=list(total), squares=list(squares)
     )
 
 

@@ -4,18 +4,16 @@ A chunk is drawn from its own stream, whoever draws it, so how they are cut deci
 nothing else: also with a target, which is looked at chunk by chunk, in order.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from penstock.core.progress import Progress
 from penstock.core.spans import spans
 from penstock.tasks.finance.draws import CHUNK, Chunk
-from penstock.tasks.finance.simulation import Estimate, Plan, good_enough, simulate
-
-Part = TypeVar("Part")
+from penstock.tasks.finance.simulation import Method, Part, Plan, joined, reached, simulate
 
 SMALL: Final = 10_000_000
 """Random numbers below which a simulation stays in one piece: it takes about a tenth of a second."""
@@ -31,7 +29,10 @@ MOST_SHARES: Final = 10_000
 
 
 class Share(BaseModel):
-    """The chunks from ``first`` up to and without ``end``, of so many ``simulations`` in all."""
+    """The chunks from ``first`` up to and without ``end``, of so many ``simulations`` in all.
+
+    The first ``skip`` chunks of the simulation were drawn before.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,6 +40,7 @@ class Share(BaseModel):
     target_error: float | None
     first: int
     end: int
+    skip: int = 0
 
     @property
     def plan(self) -> Plan:
@@ -48,7 +50,7 @@ class Share(BaseModel):
     @property
     def whole(self) -> bool:
         """Whether there is no other share."""
-        return self.first == 0 and self.end * CHUNK >= self.simulations
+        return self.first == self.skip and self.end * CHUNK >= self.simulations
 
     def chunks(self) -> Iterator[Chunk]:
         """Every chunk, in order; the last of the simulation may be shorter."""
@@ -56,13 +58,19 @@ class Share(BaseModel):
             yield Chunk(number, min(CHUNK, self.simulations - number * CHUNK))
 
 
-def shares(plan: Plan, numbers: int = 1) -> Iterator[Share]:
+def shares(plan: Plan, numbers: int = 1, skip: int = 0) -> Iterator[Share]:
     """Every chunk in one share, in order; a single share if there is little to draw.
 
-    ``numbers``: how many random numbers one simulation takes.
+    ``numbers``: how many random numbers one simulation takes. ``skip``: chunks that were drawn before.
     """
-    for first, end in _spans(plan.simulations, numbers):
-        yield Share(simulations=plan.simulations, target_error=plan.target_error, first=first, end=end)
+    for first, end in _spans(plan.simulations - skip * CHUNK, numbers):
+        yield Share(
+            simulations=plan.simulations,
+            target_error=plan.target_error,
+            first=skip + first,
+            end=skip + end,
+            skip=skip,
+        )
 
 
 def _spans(simulations: int, numbers: int) -> Iterator[tuple[int, int]]:
@@ -73,35 +81,25 @@ def _spans(simulations: int, numbers: int) -> Iterator[tuple[int, int]]:
     return spans(chunks, most, -(-LAST_SHARE // (CHUNK * numbers)))
 
 
-def drawn(
-    share: Share,
-    draw: Callable[[Chunk], Part],
-    combine: Callable[[Iterable[Part]], Part],
-    estimate: Callable[[Part], Estimate],
-    progress: Progress,
-) -> list[Part]:
-    """What one share found, together; chunk by chunk if the simulation may stop between any two of them."""
+def drawn(share: Share, before: Part, method: Method[Part], progress: Progress) -> list[Part]:
+    """What one share found, `joined`; chunk by chunk if the simulation may stop between any two of them.
+
+    ``before``: what was drawn before; only the share that is all there is to draw needs to know.
+    """
     if share.whole:
-        whole, _ = simulate(share.plan, draw, combine, estimate, progress)
-        return [whole]
+        return simulate(share.plan, share.chunks(), before, method, progress)
     tracked = progress.track(share.chunks(), share.end - share.first, "chunks")
-    found = (draw(chunk) for chunk in tracked)
-    return [combine(found)] if share.target_error is None else list(found)
+    found = (method.draw(chunk) for chunk in tracked)
+    return joined(found, method) if share.target_error is None else list(found)
 
 
-def folded(
-    plan: Plan,
-    so_far: Part | None,
-    results: Iterable[list[Part]],
-    combine: Callable[[Iterable[Part]], Part],
-    estimate: Callable[[Part], Estimate],
-) -> Part:
-    """With what the next shares found, up to the chunk with which the target is reached."""
-    whole = combine(()) if so_far is None else so_far
+def folded(plan: Plan, so_far: list[Part], results: Iterable[list[Part]], method: Method[Part]) -> list[Part]:
+    """With what the next shares found, `joined`, up to the chunk with which the target is reached."""
     if plan.target_error is None:
-        return combine((whole, *chain.from_iterable(results)))
+        return joined(chain(so_far, *results), method)
+    pieces = so_far
     for part in chain.from_iterable(results):
-        whole = combine((whole, part))
-        if good_enough(plan, estimate(whole).error):
+        pieces = joined((*pieces, part), method)
+        if reached(plan, method.combine(pieces), method):
             break
-    return whole
+    return pieces

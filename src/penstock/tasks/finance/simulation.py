@@ -1,12 +1,22 @@
 """How a simulation runs: chunk after chunk, with an estimate all along, until it is done or good enough."""
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from penstock.core.progress import Progress
-from penstock.tasks.finance.draws import Chunk, chunks
+from penstock.tasks.finance.draws import CHUNK, Chunk
 
-Part = TypeVar("Part")
+
+class Drawn(Protocol):
+    """What some simulations found."""
+
+    @property
+    def draws(self) -> int:
+        """How many they were."""
+
+
+Part = TypeVar("Part", bound=Drawn)
 
 
 class Estimate(NamedTuple):
@@ -16,6 +26,15 @@ class Estimate(NamedTuple):
     error: float
 
 
+@dataclass(frozen=True)
+class Method(Generic[Part]):
+    """How one chunk is drawn, how what several found is put together, and what that says."""
+
+    draw: Callable[[Chunk], Part]
+    combine: Callable[[Iterable[Part]], Part]
+    estimate: Callable[[Part], Estimate]
+
+
 class Plan(NamedTuple):
     """At most ``simulations``; fewer if the standard error reaches ``target_error`` before."""
 
@@ -23,37 +42,50 @@ class Plan(NamedTuple):
     target_error: float | None
 
 
-class Run(NamedTuple):
-    """What was drawn, put together, and how many simulations that took."""
-
-    estimate: Estimate
-    simulations: int
-    stopped_early: bool
-
-
 def simulate(
-    plan: Plan,
-    draw: Callable[[Chunk], Part],
-    combine: Callable[[Iterable[Part]], Part],
-    estimate: Callable[[Part], Estimate],
-    progress: Progress,
-) -> tuple[Part, Run]:
-    """Draw chunks in order and tell how the estimate comes along.
+    plan: Plan, todo: Iterable[Chunk], before: Part, method: Method[Part], progress: Progress
+) -> list[Part]:
+    """Draw chunks in order and tell how the estimate comes along; gives what was drawn, `joined`.
 
-    Looks at ``target_error`` after every chunk. An error of 0 means that nothing has been seen yet, not that
-    nothing is left to see, so it stops nothing.
+    ``before``: what was drawn in earlier chunks. Looks at ``target_error`` after every chunk. An error of 0
+    means that nothing has been seen yet, not that nothing is left to see, so it stops nothing.
     """
-    whole = combine(())
-    done, furthest, found = 0, 0.0, Estimate(0, 0)
-    for chunk in chunks(plan.simulations):
-        whole = combine((whole, draw(chunk)))
+    pieces: list[Part] = []
+    done, furthest = before.draws, 0.0
+    for chunk in todo:
+        pieces = joined((*pieces, method.draw(chunk)), method)
         done += chunk.draws
-        found = estimate(whole)
+        found = method.estimate(method.combine((before, *pieces)))
         furthest = max(furthest, _fraction(plan, done, found.error))
         progress.update(furthest, report(plan, done, found))
         if good_enough(plan, found.error):
             break
-    return whole, Run(found, done, done < plan.simulations)
+    return pieces
+
+
+def to_their_end(parts: Iterable[Part]) -> Iterator[Part]:
+    """Those that are made of whole chunks."""
+    return (part for part in parts if part.draws % CHUNK == 0)
+
+
+def joined(parts: Iterable[Part], method: Method[Part]) -> list[Part]:
+    """Whole chunks together, and apart from them the short one, which only the last of a simulation is."""
+    short: list[Part] = []
+
+    def whole() -> Iterator[Part]:
+        for part in parts:
+            if part.draws % CHUNK:
+                short.append(part)
+            else:
+                yield part
+
+    together = method.combine(whole())
+    return [together, *short] if together.draws else short
+
+
+def reached(plan: Plan, before: Part, method: Method[Part]) -> bool:
+    """Whether what was drawn before is exact enough already."""
+    return before.draws > 0 and good_enough(plan, method.estimate(before).error)
 
 
 def good_enough(plan: Plan, error: float) -> bool:

@@ -26,22 +26,29 @@ LEAST_BEYOND: Final = 50
 """So many simulations must be expected beyond the quantile, or its standard error would be a guess."""
 
 _WIRE: Final = np.dtype("<i8")
+_BYTES: Final = BINS * _WIRE.itemsize
 
 
-def _packed(counts: npt.NDArray[np.int64]) -> str:
-    """Most counts are small or 0, so that a tail as text is a few KiB."""
+def packed(counts: npt.NDArray[np.int64]) -> str:
+    """Counts as text. Most are small or 0, so that it is a few KiB long."""
     return base64.b64encode(zlib.compress(counts.astype(_WIRE).tobytes(), 1)).decode()
 
 
-def _unpacked(text: str) -> npt.NDArray[np.int64]:
-    data = zlib.decompress(base64.b64decode(text))
+def unpacked(text: str) -> npt.NDArray[np.int64]:
+    """The counts again; raises ValueError for any other text, which cannot take more memory than they do."""
+    try:
+        data = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), _BYTES + 1)
+    except (ValueError, zlib.error) as failed:
+        raise ValueError(f"are no packed counts: {failed}") from None
+    if len(data) != _BYTES:
+        raise ValueError(f"are no packed counts: there must be {BINS} of them")
     return np.frombuffer(data, _WIRE).astype(np.int64)
 
 
 Counts = Annotated[
     npt.NDArray[np.int64],
-    PlainValidator(_unpacked, json_schema_input_type=str),
-    PlainSerializer(_packed, return_type=str),
+    PlainValidator(unpacked, json_schema_input_type=str),
+    PlainSerializer(packed, return_type=str),
 ]
 """As JSON they are text: what one part of a job found goes to another process."""
 

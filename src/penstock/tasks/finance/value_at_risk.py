@@ -3,21 +3,48 @@
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from penstock.core.progress import Progress
 from penstock.core.task import task
 from penstock.tasks.finance import correlation, tail
-from penstock.tasks.finance.draws import Chunk, blocks, stream
+from penstock.tasks.finance.draws import CHUNK, Chunk, blocks, stream
+from penstock.tasks.finance.extending import Manifest, check, origin
 from penstock.tasks.finance.fields import Seed, count_of, error_of
 from penstock.tasks.finance.holdings import Holdings
 from penstock.tasks.finance.normal import normal_risk
 from penstock.tasks.finance.shares import Share, drawn, folded, shares
-from penstock.tasks.finance.simulation import Estimate, Plan, good_enough, report
+from penstock.tasks.finance.simulation import (
+    Estimate,
+    Method,
+    Plan,
+    good_enough,
+    reached,
+    report,
+    to_their_end,
+)
 from penstock.tasks.finance.tail import Tail
+
+
+class TailManifest(Manifest):
+    """The large losses, as counts in the bins of `tail`."""
+
+    counts: str = Field(max_length=500_000, description="Losses in each bin, packed as text.")
+
+    @model_validator(mode="after")
+    def _is_a_tail(self) -> Self:
+        counts = tail.unpacked(self.counts)
+        if counts.min() < 0 or counts.max() > self.draws or counts.sum() > self.draws:
+            raise ValueError("counts: there cannot be more losses than simulations, nor fewer than none")
+        return self
+
+    @property
+    def found(self) -> Tail:
+        """What was drawn before."""
+        return Tail(self.draws, tail.unpacked(self.counts))
 
 
 class SimulatedHoldings(Holdings):
@@ -26,6 +53,9 @@ class SimulatedHoldings(Holdings):
     simulations: int = count_of("outcomes")
     seed: Seed = 0
     target_error: float | None = error_of("value at risk")
+    extend: TailManifest | None = Field(
+        None, description="Manifest of a finished simulation that is to go on: it is not drawn again."
+    )
 
     @property
     def plan(self) -> Plan:
@@ -40,6 +70,13 @@ class SimulatedHoldings(Holdings):
             least = math.ceil(tail.LEAST_BEYOND / share)
             raise ValueError(f"must be at least {least} for a confidence of {1 - share:g}")
         return simulations
+
+    @model_validator(mode="after")
+    def _goes_on(self) -> Self:
+        if self.extend is not None:
+            own = self.model_copy()  # keeps the matrix that it computes, and could not be compared any more
+            check(self.extend, self.simulations, Factors.of(own).origin)
+        return self
 
 
 class ValueAtRisk(BaseModel):
@@ -66,6 +103,7 @@ class ValueAtRisk(BaseModel):
     )
     simulations: int = Field(description="Outcomes that were simulated, a count.")
     stopped_early: bool = Field(description="Whether the target error was reached before all simulations.")
+    manifest: TailManifest = Field(description="How to extend the simulation.")
 
 
 class Factors(BaseModel):
@@ -85,6 +123,14 @@ class Factors(BaseModel):
         deviation = math.sqrt(math.fsum(np.square(loadings)))
         weights = (-loadings / deviation).tolist()
         return cls(seed=held.seed, confidence=held.confidence, deviation=deviation, weights=weights)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What another simulation must have in common with this one to extend it.
+
+        Not the confidence, for the losses that are kept answer for any, nor the currency.
+        """
+        return origin(self.seed, self.weights)
 
 
 _EXAMPLE = {
@@ -110,9 +156,11 @@ def portfolio_var(held: SimulatedHoldings, progress: Progress) -> ValueAtRisk:
 
 @portfolio_var.split
 def _(held: SimulatedHoldings) -> Iterator["TailShare"]:
-    factors = Factors.of(held)
-    for share in shares(held.plan, len(factors.weights)):
-        yield TailShare(factors=factors, share=share)
+    factors, before = Factors.of(held), _before(held.extend)
+    if reached(held.plan, before, _method(factors)):
+        return
+    for share in shares(held.plan, len(factors.weights), before.draws // CHUNK):
+        yield TailShare(factors=factors, share=share, before=held.extend if share.whole else None)
 
 
 class TailShare(BaseModel):
@@ -122,28 +170,43 @@ class TailShare(BaseModel):
 
     factors: Factors
     share: Share
+    before: TailManifest | None = None
 
 
 @portfolio_var.part
 def _(part: TailShare, progress: Progress) -> list[Tail]:
-    factors = part.factors
-    return drawn(part.share, partial(draw_tail, factors), tail.combine, partial(_estimate, factors), progress)
+    return drawn(part.share, _before(part.before), _method(part.factors), progress)
 
 
 @portfolio_var.merge(block=16)
-def _(held: SimulatedHoldings, so_far: Tail | None, results: list[list[Tail]]) -> Tail:
-    return folded(held.plan, so_far, results, tail.combine, partial(_estimate, Factors.of(held)))
+def _(held: SimulatedHoldings, so_far: list[Tail] | None, results: list[list[Tail]]) -> list[Tail]:
+    pieces = [_before(held.extend)] if so_far is None else so_far
+    return folded(held.plan, pieces, results, _method(Factors.of(held)))
 
 
 @portfolio_var.estimate
-def _(held: SimulatedHoldings, partial: Tail) -> tuple[str, bool]:
-    found = _estimate(Factors.of(held), partial)
-    return report(held.plan, partial.draws, found), good_enough(held.plan, found.error)
+def _(held: SimulatedHoldings, partial: list[Tail]) -> tuple[str, bool]:
+    whole = tail.combine(partial)
+    found = _estimate(Factors.of(held), whole)
+    return report(held.plan, whole.draws, found), good_enough(held.plan, found.error)
 
 
 @portfolio_var.finish
-def _(held: SimulatedHoldings, partial: Tail) -> ValueAtRisk:
+def _(held: SimulatedHoldings, partial: list[Tail]) -> ValueAtRisk:
     return _summary(held, Factors.of(held), partial)
+
+
+def _method(factors: Factors) -> Method[Tail]:
+    return Method(partial(draw_tail, factors), tail.combine, partial(_estimate, factors))
+
+
+def _before(manifest: TailManifest | None) -> Tail:
+    return tail.combine(()) if manifest is None else manifest.found
+
+
+def _manifest(factors: Factors, pieces: list[Tail]) -> TailManifest:
+    kept = tail.combine(to_their_end(pieces))
+    return TailManifest(**factors.origin, chunks=kept.draws // CHUNK, counts=tail.packed(kept.counts))
 
 
 def draw_tail(factors: Factors, chunk: Chunk) -> Tail:
@@ -164,8 +227,8 @@ def _estimate(factors: Factors, whole: Tail) -> Estimate:
     return Estimate(factors.deviation * measured.risk.var, factors.deviation * measured.var_error)
 
 
-def _summary(held: SimulatedHoldings, factors: Factors, whole: Tail) -> ValueAtRisk:
-    deviation = factors.deviation
+def _summary(held: SimulatedHoldings, factors: Factors, pieces: list[Tail]) -> ValueAtRisk:
+    deviation, whole = factors.deviation, tail.combine(pieces)
     measured, exact = tail.measure(whole, held.confidence), normal_risk(deviation, held.confidence)
     return ValueAtRisk(
         portfolio_value=held.value,
@@ -177,4 +240,5 @@ def _summary(held: SimulatedHoldings, factors: Factors, whole: Tail) -> ValueAtR
         closed_form_shortfall=exact.shortfall,
         simulations=whole.draws,
         stopped_early=whole.draws < held.simulations,
+        manifest=_manifest(factors, pieces),
     )

@@ -8,6 +8,9 @@ local function part(name)
   return made[name]
 end
 
+-- Whether a submission is kept only if all of its jobs are.
+local all_or_none = false
+
 local depths = {}
 local function count(state, queue, change)
   local counted = depths[queue]

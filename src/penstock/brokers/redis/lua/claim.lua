@@ -63,8 +63,6 @@ local any_lines = wider and redis.call('EXISTS', unpack(lines)) > 0
 local withdrawing = wider and there('withdrawn')
 if withdrawing then
   part('family').withdraw(part('family').PAGE)
-  finish()
-  start_over()
   withdrawing = there('withdrawn')
 end
 local open = asked

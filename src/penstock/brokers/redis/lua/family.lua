@@ -5,6 +5,8 @@
 -- parts:R    string  ids of the parts, 16 bytes each      ended:R  bitmap  numbers of those that have ended
 -- partials   hash  job id -> what has been merged so far
 -- withdrawn  list  parts to be withdrawn in pages, see WITHDRAWAL
+-- deadlines  zset  jobs by when they must have ended, counted from their first start
+-- timeouts   hash  job id -> how long that is, for people
 --
 -- A run is the token under which the first part was handed out: a job that is retried has another one, so that a part
 -- of an earlier run that ends late counts for nothing.
@@ -171,15 +173,20 @@ end
 local function let_go(parent, one, state, queue)
   if one.over == 1 then return end
   one.over = 1
-  withdraw_later(one.run, state == SUCCEEDED and FORGET or STOP_THEM, 0, one.total, state == SUCCEEDED and 1 or 0)
+  if state == SUCCEEDED then
+    withdraw_later(one.run, FORGET, 0, one.total, 1)
+  else
+    withdraw_later(one.run, STOP_THEM, one.ready, one.total, 0)
+  end
   collect('HDEL', 'partials', parent)
+  collect('ZREM', 'deadlines', parent)
+  collect('HDEL', 'timeouts', parent)
   if queue then rung[queue] = true end
 end
 
-local function fail_for_part(parent, job, number, part_id)
-  local cause = cjson.decode(redis.call('HGET', key('errors'), part_id) or CANCELLED_PART)
-  local failure = cjson.encode({ code = 'PART_FAILED', detail = cause.detail or '',
-    message = string.format('part %.0f failed: ', number) .. cause.code .. ': ' .. cause.message })
+-- Fails a job that was split, wherever it is.
+local function fail_whole(parent, job, code, message, detail)
+  local failure = cjson.encode({ code = code, message = message, detail = detail })
   end_unsettled(parent, job, FAILED, failure, '{"error":' .. failure .. '}')
 end
 
@@ -274,7 +281,9 @@ local function follow()
       end
       list[#list + 1] = number_of[id]
       if state ~= SUCCEEDED and one.skip == 0 and jobs[part.parent].state < SUCCEEDED then
-        fail_for_part(part.parent, jobs[part.parent], number_of[id], id)
+        local cause = cjson.decode(redis.call('HGET', key('errors'), id) or CANCELLED_PART)
+        fail_whole(part.parent, jobs[part.parent], 'PART_FAILED',
+          string.format('part %.0f failed: ', number_of[id]) .. cause.code .. ': ' .. cause.message, cause.detail or '')
         let_go(part.parent, one, FAILED, jobs[part.parent].queue)
       end
     elseif found[id] then
@@ -293,5 +302,6 @@ local function follow()
 end
 
 return { NUMBER = NUMBER, RUN = RUN, PAGE = PAGE, steps = steps, run_key = run_key, read_family = read_family,
-  pack_family = pack_family, parts_among = parts_among, drop_families = drop_families, withdraw = withdraw,
+  pack_family = pack_family, families_of = families_of, fail_whole = fail_whole, parts_among = parts_among,
+  drop_families = drop_families, withdraw = withdraw,
   startable = startable, follow = follow }

@@ -1,9 +1,32 @@
--- Takes over jobs of workers whose lease has lapsed. ARGV[3…]: worker, limit, lease in ms, jitter.
+-- Fails jobs in parts whose time is up, then takes over jobs of workers whose lease has lapsed.
+-- ARGV[3…]: worker, limit, lease in ms, jitter.
 -- Answer: clock, first token, ids, fixed parts, attempts, losses, crashes and hand-backs (see claim), workers that lost them,
 -- when those had begun.
 local worker, limit, lease, jitter = ARGV[OWN], tonumber(ARGV[OWN + 1]), tonumber(ARGV[OWN + 2]), tonumber(ARGV[OWN + 3])
 go_even_without_memory()
+
+-- Fails up to so many jobs in parts whose time is up, wherever they are, and begins to withdraw their parts.
+local function fail_overdue()
+  local late = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', now, 'LIMIT', 0, limit)
+  if #late == 0 then return end
+  local family = part('family')
+  local found, records, timeouts = family.families_of(late), each('HMGET', 'jobs', late), each('HMGET', 'timeouts', late)
+  for i, id in ipairs(late) do
+    local one, job = found[id], records[i] and unpack_record(records[i])
+    collect('ZREM', 'deadlines', id)
+    if one and job and job.state < SUCCEEDED then
+      local of = one.known == 1 and string.format(' of %.0f', one.total) or ''
+      family.fail_whole(id, job, 'TIMED_OUT', string.format('took longer than %s in all; %.0f', timeouts[i], one.done) .. of ..
+        ' parts were done', '')
+    end
+  end
+  finish()
+  start_over()
+  family.withdraw(family.PAGE)
+end
+
 hold_lease(worker, now + lease)
+fail_overdue()
 local ids, fields, losers, begun = {}, {}, {}, {}
 local empty = {}
 for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', '(' .. now)) do

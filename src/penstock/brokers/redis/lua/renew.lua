@@ -2,7 +2,7 @@
 -- ARGV[3…7]  worker, what it tells of itself, lease in ms, tokens it holds (eight bytes each), number of queues
 -- then its queues, then what its attempts say, five each: token, job id, progress or nothing, event of it,
 -- event of lines or nothing
--- Answer: clock, tokens to cancel, tokens that are lost, number of lapsed leases.
+-- Answer: clock, tokens to cancel, tokens that are lost, number of lapsed leases and of jobs in parts whose time is up.
 local worker, told, lease, tokens = ARGV[OWN], ARGV[OWN + 1], tonumber(ARGV[OWN + 2]), ARGV[OWN + 3]
 local FIRST_QUEUE = OWN + 5
 local FIRST_REPORT = FIRST_QUEUE + ARGV[OWN + 4]
@@ -64,4 +64,6 @@ for at = FIRST_QUEUE, FIRST_REPORT - 1 do
     if redis.call('SISMEMBER', key('paused'), queue) == 0 then ring(queue) end
   end
 end
-return { clock, cancel, lost, redis.call('ZCOUNT', key('leases'), '-inf', '(' .. now) }
+local lapsed = redis.call('ZCOUNT', key('leases'), '-inf', '(' .. now)
+local late = redis.call('ZCOUNT', key('deadlines'), '-inf', now)
+return { clock, cancel, lost, lapsed + late }

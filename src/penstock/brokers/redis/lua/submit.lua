@@ -252,6 +252,10 @@ for i, id in ipairs(ids) do
     end
   end
 end
+-- Nothing was written yet.
+if all_or_none and #refused > 0 then
+  return { clock, now, positions, table.concat(kinds), table.concat(answered), read(answered, true), refused, full }
+end
 if #followed > 0 then part('after').hold(followed, fresh) end
 finish()
 if made.lines then part('lines').keep_learnt() end

@@ -73,8 +73,6 @@ end
 local parts = 0
 if there('withdrawn') then
   parts = part('family').withdraw(math.min(limit, 1000))
-  finish()
-  start_over()
   limit = limit - parts
 end
 local jobs = trim_jobs()
