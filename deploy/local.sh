@@ -35,27 +35,31 @@ build_images() {
 
 password() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
-# A key of this name and role: prints it, then its entry for PENSTOCK_API_KEYS.
+# Sets key, and entry for PENSTOCK_API_KEYS, to a new one of this name and role.
 mint() {
-  "$engine" run --rm --network none "${IMAGE:-penstock:local}" \
-    keys create "$1" --role "$2" --detached ${3:+--sees "$3"} 2>/dev/null
+  local told
+  told=$("$engine" run --rm --network none "${IMAGE:-penstock:local}" keys create "$1" --role "$2" --detached) ||
+    fail "the image could make no key"
+  key=${told%%$'\n'*} entry=${told##*=}
 }
 
 make_secrets() {
   [[ -e .env ]] && return
   say "making keys and passwords: deploy/.env, deploy/.secrets/admin.key"
-  local admin page metrics
-  { read -r admin_key; read -r admin; } < <(mint admin admin)
-  { read -r page_key; read -r page; } < <(mint page submit)
-  { read -r metrics_key; read -r metrics; } < <(mint metrics read)
-  [[ $admin == *=* && $page == *=* && $metrics == *=* ]] || fail "no keys could be made with the image"
+  local key entry entries page_key
   mkdir -p .secrets
-  printf '%s\n' "$admin_key" >.secrets/admin.key
+  mint admin admin
+  entries=$entry
+  printf '%s\n' "$key" >.secrets/admin.key
+  mint page submit
+  entries+=,$entry page_key=$key
+  mint metrics read
+  entries+=,$entry
   # Read by Prometheus, which is another user; the folder keeps others of this machine out.
-  printf '%s' "$metrics_key" >.secrets/metrics.key
+  printf '%s' "$key" >.secrets/metrics.key
   chmod 644 .secrets/metrics.key
   cat >.env.new <<END
-PENSTOCK_API_KEYS=${admin#*=},${page#*=},${metrics#*=}
+PENSTOCK_API_KEYS=$entries
 PAGE_KEY=$page_key
 REDIS_PASSWORD=$(password)
 POSTGRES_PASSWORD=$(password)
