@@ -42,18 +42,18 @@ async def listed(house, query=""):
 async def test_a_job_tells_how_far_its_parts_have_come(house):
     job_id = await split(house)
     assert (await house.job(job_id))["parts"] == {"total": 40, "done": 0, "failed": 0, "merged": 0}
-    await house.hands.work(8, Succeeded(msgspec.Raw(b"1")))
-    (merge,) = [claim for claim in await house.hands.take(33) if claim.spec.part is None]
-    said = JobProgress(0.2, "half a dozen of the other after 8 of 40 parts")
-    await house.hands.end(merge, Merged(msgspec.Raw(b"8"), 8, said))
+    await house.hands.work(16, Succeeded(msgspec.Raw(b"1")))
+    (merge,) = [claim for claim in await house.hands.take(25) if claim.spec.part is None]
+    said = JobProgress(0.4, "half a dozen of the other after 16 of 40 parts")
+    await house.hands.end(merge, Merged(msgspec.Raw(b"16"), 16, said))
     job = await house.job(job_id)
     assert job["state"] == "running"
-    assert job["parts"] == {"total": 40, "done": 8, "failed": 0, "merged": 8}
+    assert job["parts"] == {"total": 40, "done": 16, "failed": 0, "merged": 16}
     async with AsyncClient("http://house", transport=house.transport) as client:
         waited = await client.wait(job_id, 0)
-        assert (waited.parts.done, waited.parts.total) == (8, 40)
-        assert "8 of 40 parts" in repr(waited)
-    assert job["progress"] == {"fraction": 0.2, "message": said.message}
+        assert (waited.parts.done, waited.parts.total) == (16, 40)
+        assert "16 of 40 parts" in repr(waited)
+    assert job["progress"] == {"fraction": 0.4, "message": said.message}
 
 
 async def test_parts_are_listed_on_request_only(house):
