@@ -91,8 +91,22 @@ async def test_what_a_merge_step_says_stays_beside_the_sum(broker):
     step = await claim_one(broker)
     partial = Merged(msgspec.Raw(b"[0,1]"), 2, JobProgress(0.5, "mean 0.5"))
     await broker.settle([finish(step, partial)])
+    start = (await feed(broker))[-1].id
     await end(broker, claims[2])
     assert (await get_one(broker, parent.id)).progress == JobProgress(0.75, "mean 0.5")
+    told = [one.data for one in await feed(broker, start) if one.kind is EventKind.PROGRESS]
+    assert told == [{"fraction": 0.75, "message": "mean 0.5"}]
+
+
+async def test_a_merge_step_that_begins_wipes_out_nothing_of_what_was_said(broker):
+    parent = await split(broker, 4)
+    claims = sorted(await claim(broker), key=number_of)
+    await end(broker, *claims[:2])
+    partial = Merged(msgspec.Raw(b"[0,1]"), 2, JobProgress(0.5, "mean 0.5"))
+    await broker.settle([finish(await claim_one(broker), partial)])
+    await end(broker, *claims[2:])
+    assert (await claim_one(broker)).spec.id == parent.id
+    assert (await get_one(broker, parent.id)).progress == JobProgress(1.0, "mean 0.5")
 
 
 async def test_merged_parts_are_forgotten(broker):

@@ -149,7 +149,7 @@ def accept(spec: JobSpec, now: int) -> Job:
 def start(job: Job, worker: str, token: int, now: int) -> Job:
     """A claimed job: its attempt is counted and its token issued in the same step.
 
-    A job that was split began when it was.
+    A job that was split began when it was, and has come as far as its parts.
     """
     split = job.parts is not None and job.parts.known
     return replace(
@@ -160,7 +160,7 @@ def start(job: Job, worker: str, token: int, now: int) -> Job:
         worker=worker,
         started_at=job.started_at if split else now,
         finished_at=None,
-        progress=None,
+        progress=job.progress if split else None,
         error=None,
     )
 

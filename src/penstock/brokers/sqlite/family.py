@@ -220,8 +220,8 @@ def _tell_progress(tx: Transaction, parent_id: str) -> None:
     parent = job_by_id(tx.connection, parent_id)
     if parent is None or parent.state.final or not row[5]:
         return
-    told = family.told(_parts(row))
-    data = verbs.encode({"fraction": told.fraction, "message": told.message})
+    told = family.shown(parent, _parts(row)).progress
+    data = verbs.encode(told)
     verbs.tell(tx, [(parent_id, EventKind.PROGRESS, data)])
 
 

@@ -141,9 +141,11 @@ end
 local function begin_again(id, record, token)
   local job = unpack_record(record)
   job.state, job.attempt, job.token, job.worker = RUNNING, job.attempt + 1, token, worker
-  if not was_split(job.flags) then job.started = now end
+  if not was_split(job.flags) then
+    job.started = now
+    collect('HDEL', 'progress', id)
+  end
   job.finished = 0
-  collect('HDEL', 'progress', id)
   collect('HDEL', 'errors', id)
   count(QUEUED, job.queue, -1)
   count(RUNNING, job.queue, 1)

@@ -192,6 +192,7 @@ end
 
 -- Splits and merge steps that are over in this script: job id -> what settle was told of it.
 local steps = {}
+local said = {} -- what those say of how far their job has come
 local STEP = '<I4I4I4' -- parts that are merged or NO_MERGE, lengths of the progress and of its event; then the partial result
 local function after_step(parent, one, told)
   local upto, length, event, at = struct.unpack(STEP, told)
@@ -202,16 +203,18 @@ local function after_step(parent, one, told)
   withdraw_later(one.run, FORGET, one.merged, upto, 0)
   one.merged = upto
   if length > 0 then
-    put('progress', parent, string.sub(told, at, at + length - 1))
+    said[parent] = string.sub(told, at, at + length - 1)
+    put('progress', parent, said[parent])
     tell('p', parent, string.sub(told, at + length, at + length + event - 1))
   end
   put('partials', parent, string.sub(told, at + length + event))
 end
 
 local function tell_progress(parent, one)
-  local ended_parts = one.done + one.failed
-  tell('p', parent, string.format('{"fraction":%.6f,"message":"%.0f of %.0f parts"}', ended_parts / one.total, ended_parts,
-    one.total))
+  local ended_parts, known = one.done + one.failed, said[parent] or redis.call('HGET', key('progress'), parent)
+  local message = known and cmsgpack.unpack(known).message or ''
+  if message == '' then message = string.format('%.0f of %.0f parts', ended_parts, one.total) end
+  tell('p', parent, string.format('{"fraction":%.6f,"message":', ended_parts / one.total) .. cjson.encode(message) .. '}')
 end
 
 local function advance(parent, one, job)
