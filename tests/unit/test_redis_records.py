@@ -5,15 +5,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from penstock.brokers.redis.digits import id_bytes, id_text, id_texts
 from penstock.brokers.redis.packing import pack_ids, pack_job, pack_jobs
-from penstock.brokers.redis.records import (
-    _Fixed,
-    id_bytes,
-    id_text,
-    id_texts,
-    pack_spec,
-    read_spec,
-)
+from penstock.brokers.redis.records import _Fixed, pack_spec, read_spec
 from penstock.core.ids import new_id
 from penstock.core.job import AfterFailure, JobSpec, Limits, Priority
 from penstock.core.lifecycle import rank

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import msgspec
 
 from kit.backends import Backend, RedisBackend, SqliteBackend
-from penstock.brokers.redis.records import _STAMP, _Fixed, id_bytes
+from penstock.brokers.redis.digits import id_bytes
+from penstock.brokers.redis.records import _STAMP, _Fixed
 from support.redis_groups import Cluster, SentinelGroup
 
 

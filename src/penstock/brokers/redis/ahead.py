@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from penstock.brokers.redis.records import id_text, read_spec
+from penstock.brokers.redis.digits import id_text
+from penstock.brokers.redis.records import read_spec
 from penstock.core.forecast import Ahead, LineAhead, ahead
 from penstock.ports import ClientWaits
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from penstock.brokers.redis import listing
 from penstock.brokers.redis.ahead import read_ahead, read_clients
+from penstock.brokers.redis.digits import id_bytes
 from penstock.brokers.redis.figures import read_stats
 from penstock.brokers.redis.gather import Gather, Known
 from penstock.brokers.redis.link import Link
@@ -29,7 +30,7 @@ from penstock.brokers.redis.packing import (
 )
 from penstock.brokers.redis.reader import Reader
 from penstock.brokers.redis.receipts import read_answers
-from penstock.brokers.redis.records import id_bytes, read_claims, read_jobs
+from penstock.brokers.redis.records import read_claims, read_jobs
 from penstock.brokers.redis.sharing import print_of
 from penstock.brokers.redis.url import Target, parse
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.brokers.redis.records import id_text
+from penstock.brokers.redis.digits import id_text
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.ports import Event, EventKind
 

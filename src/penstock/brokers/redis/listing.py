@@ -7,8 +7,9 @@ through the spans of time in which ids were made, from the newest on.
 
 from collections.abc import AsyncIterator
 
+from penstock.brokers.redis.digits import id_bytes, id_texts
 from penstock.brokers.redis.link import Link
-from penstock.brokers.redis.records import id_bytes, id_texts, may_match, read_jobs
+from penstock.brokers.redis.records import may_match, read_jobs
 from penstock.core.job import Job, State
 from penstock.ports import JobQuery
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import hiredis
 
+from penstock.brokers.redis.digits import id_bytes, id_texts
 from penstock.brokers.redis.link import Link
-from penstock.brokers.redis.records import id_bytes, id_texts, read_jobs
+from penstock.brokers.redis.records import read_jobs
 from penstock.brokers.redis.waiter import BLOCK_S, Waiter
 from penstock.core.begun import heed_cancel
 from penstock.core.errors import PenstockError

@@ -6,7 +6,8 @@ from struct import Struct
 
 import msgspec
 
-from penstock.brokers.redis.records import NUMBERS, digest, id_bytes, pack_spec
+from penstock.brokers.redis.digits import id_bytes
+from penstock.brokers.redis.records import NUMBERS, digest, pack_spec
 from penstock.brokers.redis.sharing import NOTHING_ASKED, pack_asked
 from penstock.core.fairness import ClientTerms
 from penstock.core.job import AfterFailure, JobSpec, State, WorkerInfo

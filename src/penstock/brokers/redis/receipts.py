@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from penstock.brokers.redis.records import id_texts, read_jobs
+from penstock.brokers.redis.digits import id_texts
+from penstock.brokers.redis.records import read_jobs
 from penstock.brokers.redis.sharing import read_full
 from penstock.ports import Admission, Receipt
 

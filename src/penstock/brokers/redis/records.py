@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict, replace
 
+from penstock.brokers.redis.digits import id_texts, long, short, short_hash
 from penstock.brokers.redis.sharing import waiters
 from penstock.core import family, lifecycle
 from penstock.core.job import (
@@ -50,8 +51,6 @@ _SUFFIX = 1 + 2 * _DIGEST + _TERMS.size
 _LONGEST_LINE = 0xFF - _SUFFIX
 _CHARGED = Struct("<HBBB")
 _FAMILY = Struct("<7sIIIIIIBBB")
-_HASH_DIGITS = 64
-_ID_LENGTH, _ID_DASHES = 36, slice(8, 24, 5)
 
 
 class _Fixed(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -109,33 +108,6 @@ USUAL_QUEUE = "default"
 """The queue that a stamp does not name."""
 
 
-def id_bytes(job_id: str) -> bytes | None:
-    """A job id as the scripts keep it, None for what cannot be one."""
-    if len(job_id) != _ID_LENGTH or job_id[_ID_DASHES] != "----":
-        return None
-    return _from_hex(job_id.replace("-", ""))
-
-
-def _from_hex(text: str) -> bytes | None:
-    """What those digits stand for, if exactly they do: neither capitals nor blanks."""
-    try:
-        raw = bytes.fromhex(text)
-    except ValueError:
-        return None
-    return raw if raw.hex() == text else None
-
-
-def id_text(raw: bytes) -> str:
-    """The id of 16 bytes."""
-    text = raw.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def id_texts(raw: bytes) -> list[str]:
-    """The ids that stand one after the other."""
-    return [id_text(raw[at : at + 16]) for at in range(0, len(raw), 16)]
-
-
 def pack_spec(spec: JobSpec) -> bytes:
     """The fixed part of a job, in front of it its stamp but for the time at which it is kept."""
     fields: tuple[Any, ...] = (
@@ -144,13 +116,13 @@ def pack_spec(spec: JobSpec) -> bytes:
         bytes(spec.params),
         _PLACES[spec.priority],
         _pack_limits(spec.limits),
-        _short_hash(spec.fingerprint),
+        short_hash(spec.fingerprint),
         spec.initiated_by,
         spec.delay_ms,
-        _short(spec.request_id),
+        short(spec.request_id),
         spec.client,
         spec.idempotency_key,
-        _short(spec.parent_id),
+        short(spec.parent_id),
     )
     if _is_rare(spec):
         fields += _rare(spec)
@@ -182,7 +154,7 @@ def _rare(spec: JobSpec) -> tuple[Any, ...]:
         spec.max_running,
         spec.weight - 1,
         0 if spec.part is None else spec.part + 1,
-        [_short(other) for other in spec.after] or None,
+        [short(other) for other in spec.after] or None,
         spec.after_failure is AfterFailure.RUN,
         spec.skip_failed_parts,
         spec.merge_block,
@@ -261,8 +233,8 @@ def read_spec(job_id: str, stored: bytes) -> JobSpec:
         idempotency_key=fixed.idempotency_key,
         client=fixed.client,
         initiated_by=fixed.initiated_by,
-        request_id=_long(fixed.request_id),
-        parent_id=_long(fixed.parent_id),
+        request_id=long(fixed.request_id),
+        parent_id=long(fixed.parent_id),
     )
     return spec if stored[body] <= _NOTHING_RARE else _with_rare(spec, fixed)
 
@@ -276,7 +248,7 @@ def _with_rare(spec: JobSpec, fixed: _Fixed) -> JobSpec:
         max_running=fixed.max_running,
         weight=fixed.more_weight + 1,
         part=fixed.part_from_1 - 1 if fixed.part_from_1 else None,
-        after=tuple(_long(other) or "" for other in fixed.after or ()),
+        after=tuple(long(other) or "" for other in fixed.after or ()),
         after_failure=AfterFailure.RUN if fixed.run_after_failure else AfterFailure.CANCEL,
         skip_failed_parts=fixed.skip_failed_parts,
         merge_block=fixed.merge_block,
@@ -410,15 +382,3 @@ def _read_job(  # noqa: PLR0917 - the columns of a row
 def number(raw: bytes) -> int:
     """A number as the scripts keep it."""
     return int.from_bytes(raw, "little")
-
-
-def _short_hash(text: str) -> bytes | str:
-    return (_from_hex(text) if len(text) == _HASH_DIGITS else None) or text
-
-
-def _short(text: str | None) -> bytes | str | None:
-    return id_bytes(text) or text if text is not None else None
-
-
-def _long(kept: bytes | str | None) -> str | None:
-    return id_text(kept) if isinstance(kept, bytes) else kept

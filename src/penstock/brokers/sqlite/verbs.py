@@ -91,6 +91,15 @@ def _promote(tx: Transaction) -> None:
         tx.depths[queue, State.QUEUED] += 1
 
 
+# Only of a job that may be split the table of those that were is asked.
+_TAKE = """
+UPDATE jobs SET state = 'running', attempt = ?, token = ?, worker = ?, started_at = ?, finished_at = NULL, error = NULL,
+  fraction = CASE WHEN ? AND EXISTS (SELECT 1 FROM families WHERE parent = jobs.id AND known) THEN fraction END,
+  message = CASE WHEN ? AND EXISTS (SELECT 1 FROM families WHERE parent = jobs.id AND known) THEN message END
+WHERE n = ?
+"""
+
+
 def _take(tx: Transaction, worker: str, rows: Sequence[tuple[Any, ...]]) -> list[Claim]:
     tokens = _new_tokens(tx, len(rows))
     claims = [
@@ -105,10 +114,9 @@ def _take(tx: Transaction, worker: str, rows: Sequence[tuple[Any, ...]]) -> list
         for token, (_, attempt, losses, crashes, handbacks, body) in zip(tokens, rows, strict=True)
     ]
     tx.connection.executemany(
-        "UPDATE jobs SET state = 'running', attempt = ?, token = ?, worker = ?, started_at = ?,"
-        " finished_at = NULL, fraction = NULL, message = NULL, error = NULL WHERE n = ?",
+        _TAKE,
         [
-            (claimed.attempt, claimed.token, worker, tx.now, row[0])
+            (claimed.attempt, claimed.token, worker, tx.now, *[claimed.spec.merge_block] * 2, row[0])
             for claimed, row in zip(claims, rows, strict=True)
         ],
     )
