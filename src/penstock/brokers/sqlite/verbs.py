@@ -93,9 +93,12 @@ def _promote(tx: Transaction) -> None:
 
 # Only of a job that may be split the table of those that were is asked.
 _TAKE = """
-UPDATE jobs SET state = 'running', attempt = ?, token = ?, worker = ?, started_at = ?, finished_at = NULL, error = NULL,
-  fraction = CASE WHEN ? AND EXISTS (SELECT 1 FROM families WHERE parent = jobs.id AND known) THEN fraction END,
-  message = CASE WHEN ? AND EXISTS (SELECT 1 FROM families WHERE parent = jobs.id AND known) THEN message END
+UPDATE jobs SET state = 'running', attempt = ?, token = ?, worker = ?, started_at = ?,
+  finished_at = NULL, error = NULL,
+  fraction = CASE WHEN ? AND EXISTS (SELECT 1 FROM families WHERE parent = jobs.id AND known)
+    THEN fraction END,
+  message = CASE WHEN ? AND EXISTS (SELECT 1 FROM families WHERE parent = jobs.id AND known)
+    THEN message END
 WHERE n = ?
 """
 
