@@ -53,6 +53,11 @@ def test_who_submits_sees_his_own_jobs_unless_told_otherwise():
     assert not mint("a", Role.SUBMIT, sees=Sees.ALL)[1].confined
 
 
+def test_an_administrator_cannot_be_confined():
+    with pytest.raises(PenstockError, match="sees: an administrator"):
+        mint("a", Role.ADMIN, sees=Sees.OWN)
+
+
 def test_an_entry_of_the_setting_is_the_same_key():
     text, key = mint("app", Role.SUBMIT)
     read = from_entry(entry(key))

@@ -83,6 +83,8 @@ def mint(
     for field, value in (("name", name), ("client", client or name)):
         if not _NAME.fullmatch(value):
             raise field_error([(field, "must be 1 to 100 letters, digits, _, . or -")])
+    if role is Role.ADMIN and sees is Sees.OWN:
+        raise field_error([("sees", "an administrator may change every job, so must see all")])
     key_id = secrets.token_hex(_ID_LENGTH // 2)
     text = f"pk_{key_id}_{secrets.token_urlsafe(32)}"
     kept = Key(
