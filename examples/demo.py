@@ -52,9 +52,9 @@ class NodeError(Exception):
 class Node:
     """A Penstock node, with its broker file and its log in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int | None) -> None:
         self.log = folder / "node.log"
-        self.port = _free_port()
+        self.port = port or _free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -271,10 +271,10 @@ _ROWS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def run(loans: int, repeats: int, folder: Path) -> None:
+def run(loans: int, repeats: int, folder: Path, port: int | None) -> None:
     """The whole demo; raises `NodeError` or `PenstockError` when it cannot go on."""
     folder.mkdir(parents=True, exist_ok=True)
-    node = Node(folder)
+    node = Node(folder, port)
     try:
         node.start()
         with Client(node.url) as client:
@@ -321,6 +321,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, default=Path("demo-output"), help="folder for all files [%(default)s]"
     )
+    parser.add_argument("--port", type=int, help=f"port of its node [{PORT}, or any if that is taken]")
     chosen = parser.parse_args()
     if not 10_000 <= chosen.loans <= 1_000_000_000 or not 2 <= chosen.repeats <= 10_000:
         parser.error("--loans is from 10 000 to a thousand million, --repeats from 2 to 10 000")
@@ -333,7 +334,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        run(chosen.loans, chosen.repeats, chosen.output)
+        run(chosen.loans, chosen.repeats, chosen.output, chosen.port)
     except KeyboardInterrupt:
         return 130
     except (NodeError, PenstockError) as failed:

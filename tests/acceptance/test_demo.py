@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.ports import unused_port
 from support.wait import until
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
@@ -27,7 +28,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, str(DEMO), "--output", str(folder), *arguments]
+    # Demos that begin together would all find the usual port free.
+    command = [sys.executable, str(DEMO), "--output", str(folder), "--port", str(unused_port()), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

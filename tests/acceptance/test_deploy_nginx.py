@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from support.deployment import DEPLOY, services
-from support.node import free_port
+from support.ports import unused_port
 from support.programs import program
 from support.wait import until
 
@@ -51,8 +51,10 @@ def answers(port):
 def test_it_begins_when_the_first_node_answers(mounted, make_node, tmp_path):
     """start.sh itself, with two nodes of three that are not there; paths and port are this test's."""
     program("curl", "apt-get install curl")
-    node, port = make_node("api", wait=False), free_port()
-    servers = [f"server 127.0.0.1:{each} max_fails=3;\n" for each in (free_port(), node.port, free_port())]
+    node, port = make_node("api", wait=False), unused_port()
+    servers = [
+        f"server 127.0.0.1:{each} max_fails=3;\n" for each in (unused_port(), node.port, unused_port())
+    ]
     (mounted / "upstream.conf").write_text("".join(servers))
     (mounted / "listen.conf").write_text(f"listen 127.0.0.1:{port};\n")
     run = tmp_path / "run"

@@ -104,7 +104,7 @@ async def test_node_is_not_ready_but_alive(house, path, outage):
 
 @pytest.mark.parametrize("way", ["/jobs", "/tasks/noop/jobs"])
 async def test_full_queue_is_told_with_a_time_to_come_back(house, monkeypatch, way):
-    async def full(_, specs):
+    async def full(_, specs, **__):
         why = Full(depth=7, limit=5)
         return [Receipt(admission=Admission.REFUSED, job=None, full=why) for _ in specs]
 

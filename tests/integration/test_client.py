@@ -200,7 +200,7 @@ async def test_refusals_have_the_code_the_message_and_the_details(client):
 
 
 async def test_time_to_come_back_is_told(house, client, monkeypatch):
-    async def fails(*_):
+    async def fails(*_, **__):
         raise PenstockError(ErrorCode.BROKER_UNAVAILABLE, "away", retry_after_s=7)
 
     monkeypatch.setattr(type(house.broker), "submit", fails)
@@ -241,7 +241,7 @@ async def test_nobody_there(kind):
 
 
 async def test_address_that_is_none(kind):
-    for url in ("http://127.0.0.1:port", "ftp://127.0.0.1", "127.0.0.1:8000", "http://\n"):
+    for url in ("http://127.0.0.1:port", "ftp://127.0.0.1", "127.0.0.1:port", "http://\n"):
         with refused(ErrorCode.NODE_UNREACHABLE):
             async with opened(kind, url) as client:
                 await client.stats()

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from support.deployment import DEPLOY
-from support.node import Node, free_port
+from support.node import Node
+from support.ports import unused_port
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +28,7 @@ def probe(monkeypatch):
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    node = Node(tmp_path_factory.mktemp("node"), worker_metrics_port=free_port(), history="on", slots=1)
+    node = Node(tmp_path_factory.mktemp("node"), worker_metrics_port=unused_port(), history="on", slots=1)
     try:
         yield node.start()
     finally:
@@ -59,7 +60,7 @@ def test_what_answers_is_healthy(probe, monkeypatch, node):
 
 def test_what_is_gone_is_not(probe, monkeypatch):
     for name in ("API_PORT", "WORKER_PORT", "PAGE_PORT"):
-        monkeypatch.setattr(probe, name, free_port())
+        monkeypatch.setattr(probe, name, unused_port())
     for role in probe.CHECKS:
         with pytest.raises(OSError, match="refused"):
             checks(probe, role)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from penstock.cli.run import settings
+from penstock.core.catalog import check_files
 from penstock.settings import Settings
 from penstock.telemetry import logs
 
@@ -26,8 +27,10 @@ ParentFd = Annotated[int | None, typer.Option("--parent-fd", hidden=True)]
 def begin(modules: list[str] | None, broker: str | None, **given: Any) -> Settings:
     """The settings with a command's options on top; from now on logs are as they say.
 
-    Raises INVALID_REQUEST as `settings` does.
+    Raises INVALID_REQUEST as `settings` does, and for a file with tasks that is not there: before anything
+    listens or connects, and once where several processes will load it.
     """
     chosen = settings(tasks=tuple(modules) if modules else None, broker_url=broker, **given)
+    check_files(chosen.tasks)
     logs.configure(chosen.log_format, chosen.log_level)
     return chosen

@@ -8,7 +8,6 @@ from penstock.cli.exposure import refuse_public
 from penstock.cli.launcher import Launcher
 from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port, Queues, Slots, begin
 from penstock.cli.run import plain_errors
-from penstock.core.catalog import check_files
 
 
 def command() -> typer.Typer:
@@ -32,7 +31,6 @@ def command() -> typer.Typer:
             chosen = begin(
                 modules, broker, host=host, port=port, slots=slots, queues=queues, insecure=insecure
             )
-            check_files(chosen.tasks)  # here, as each of the two processes would say it
             refuse_public(chosen)
         raise typer.Exit(asyncio.run(Launcher(chosen, parent_fd).run()))
 
