@@ -39,36 +39,45 @@ async def main() -> None:
     parser.add_argument("--store", choices=("redis", "sqlite"), default="redis")
     parser.add_argument("--parts", type=int, default=100_000)
     parser.add_argument("--loans", type=int, default=200_000_000)
-    parser.add_argument("--rounds", type=int, default=3, help="the best one is reported, of either side")
+    parser.add_argument("--rounds", type=int, default=5, help="the best one is reported, of either side")
     asked = parser.parse_args()
-    figures: dict[str, float] = {}
     with store(asked.store) as url:
         settings = Settings(broker_url=url)
         broker = make_broker(settings, CollectorRegistry())
         await broker.open()
         desk = Desk(broker, load([str(HERE / "tasks.py")]), "bench")
-        with worker(url, slots=2) as process:
-            await warm_up(desk)
-            plain = min([await plain_jobs(desk, asked.parts) for _ in range(asked.rounds)])
-            parted = min([await one_job(desk, asked.parts) for _ in range(asked.rounds)])
-            figures |= {
-                "plain no-op job, submitted and run, µs": plain * 1e6,
-                "no-op part, split, run and merged, µs": parted * 1e6,
-                "part against plain job": parted / plain,
-            } | memory(process)
-            two = min([await credit_loss(desk, asked.loans, seed) for seed in range(asked.rounds)])
-        with worker(url, slots=1):
-            await credit_loss(desk, 40_000_000, 99)
-            one = min([await credit_loss(desk, asked.loans, seed) for seed in range(asked.rounds)])
+        figures = await simulations(desk, url, asked)
+        figures |= await no_ops(desk, url, asked)
         await broker.close()
-    vectorised = min(numpy_pass(asked.loans) for _ in range(asked.rounds))
-    figures |= {
-        f"credit_loss of {asked.loans:,} loans, one slot, s": one,
-        "the same, two slots, s": two,
-        "two slots against one": one / two,
-        "one NumPy pass over as many draws, s": vectorised,
-    }
     report(figures, asked)
+
+
+async def simulations(desk: Desk, url: str, asked: argparse.Namespace) -> dict[str, float]:
+    """One slot, two and none of Penstock's; first of all, as withdrawing many parts takes time afterwards."""
+    best = {}
+    for slots in (1, 2):
+        with worker(url, slots):
+            await credit_loss(desk, 40_000_000, 99)
+            best[slots] = min([await credit_loss(desk, asked.loans, seed) for seed in range(asked.rounds)])
+    return {
+        f"credit_loss of {asked.loans:,} loans, one slot, s": best[1],
+        "the same, two slots, s": best[2],
+        "two slots against one": best[1] / best[2],
+        "one NumPy pass over as many draws, s": min(numpy_pass(asked.loans) for _ in range(asked.rounds)),
+    }
+
+
+async def no_ops(desk: Desk, url: str, asked: argparse.Namespace) -> dict[str, float]:
+    """Jobs that do nothing, as jobs of their own and as parts of one."""
+    with worker(url, slots=2) as process:
+        await warm_up(desk)
+        plain = min([await plain_jobs(desk, asked.parts) for _ in range(asked.rounds)])
+        parted = min([await one_job(desk, asked.parts) for _ in range(asked.rounds)])
+        return {
+            "plain no-op job, submitted and run, µs": plain * 1e6,
+            "no-op part, split, run and merged, µs": parted * 1e6,
+            "part against plain job": parted / plain,
+        } | memory(process)
 
 
 @contextmanager
