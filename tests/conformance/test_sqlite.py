@@ -163,6 +163,27 @@ async def test_the_pipe_of_a_killed_process_is_swept_away(store: SqliteBackend) 
             await submit_one(broker)
 
 
+async def test_a_deadline_that_an_older_release_left_fails_no_job_and_goes(
+    broker: Broker, store: SqliteBackend, clock: ManualClock
+) -> None:
+    (job,) = await claim_all(broker)
+    with contextlib.closing(sqlite3.connect(store.path)) as database, database:
+        for parent in (job, "of a job that is gone"):
+            database.execute("INSERT INTO deadlines VALUES (?, ?)", (parent, clock.now))
+    assert await broker.reclaim("w", 10) == []
+    assert (await get_one(broker, job)).state is State.SUCCEEDED
+    with contextlib.closing(sqlite3.connect(store.path)) as database:
+        assert database.execute("SELECT count(*) FROM deadlines").fetchone() == (0,)
+
+
+async def claim_all(broker: Broker) -> list[str]:
+    """One job, done."""
+    await submit_one(broker)
+    claims = await claim(broker)
+    await broker.settle([finish(each) for each in claims])
+    return [each.spec.id for each in claims]
+
+
 async def test_closing_leaves_no_pipe_behind(store: SqliteBackend) -> None:
     broker = await store.open()
     await claim(broker)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from kit.values import claim, get_one, queue_stats, spec
+from kit.values import claim, feed, get_one, queue_stats, spec
 
 from penstock.ports import Admission, BrokerOptions
 
@@ -44,16 +44,18 @@ async def test_it_is_not_done_too_early_by_the_brokers_clock(broker, clock):
 
 
 async def test_where_one_job_does_not_fit_nothing_happens(backend, clock):
-    broker = await backend.open(clock, BrokerOptions(max_depth=2))
-    kept, *more = [spec() for _ in range(4)]
+    broker = await backend.open(clock, BrokerOptions(max_depth=3))
+    kept, *more = [spec(), spec(), spec(delay_ms=1_000), spec()]
     await broker.swap("s", "a", None, b"1", [kept])
+    told = await feed(broker)
     receipts = await broker.swap("s", "a", b"1", b"2", more)
     assert receipts[-1].admission is Admission.REFUSED
-    assert (receipts[-1].full.depth, receipts[-1].full.limit) == (2, 2)
+    assert (receipts[-1].full.depth, receipts[-1].full.limit) == (3, 3)
+    assert await feed(broker) == told
     assert await broker.shelf("s") == {"a": b"1"}
     assert await broker.get([one.id for one in more]) == [None] * 3
     assert queue_stats(await broker.stats()).queued == 1
     await claim(broker)
     assert len(await broker.swap("s", "a", b"1", b"2", more[:2])) == 2
     assert await broker.shelf("s") == {"a": b"2"}
-    assert len(await claim(broker)) == 2
+    assert len(await claim(broker)) == 1

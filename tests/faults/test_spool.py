@@ -116,6 +116,11 @@ class Scene:
         return list(self.folder.glob("spool/*.spool"))
 
     @property
+    def on_disk(self) -> bool:
+        """Whether an outcome is in one of them, which is there a moment before."""
+        return any(path.stat().st_size for path in self.spooled)
+
+    @property
     def runs(self) -> int:
         """How often the job has run to its end."""
         return self.out.read_text().count("ran\n") if self.out.exists() else 0
@@ -155,7 +160,7 @@ async def test_an_outcome_is_spooled_while_the_broker_is_away_and_settled_when_i
     scene.worker("one").start()
     job_id = await scene.begun()
     with scene.away():
-        await eventually(lambda: scene.spooled, what="the outcome is on disk")
+        await eventually(lambda: scene.on_disk, what="the outcome is on disk")
         assert scene.runs == 1
     job = await scene.ended(job_id)
     assert (job.attempt, job.losses, scene.runs) == (1, 0, 1)
@@ -166,7 +171,7 @@ async def test_a_worker_killed_while_its_outcome_is_spooled_is_spoken_for_by_the
     first = scene.worker("one").start()
     job_id = await scene.begun()
     with scene.away():
-        await eventually(lambda: scene.spooled, what="the outcome is on disk")
+        await eventually(lambda: scene.on_disk, what="the outcome is on disk")
         first.kill()
     second = scene.worker("two").start()
     job = await scene.ended(job_id)
@@ -181,7 +186,7 @@ async def test_an_outcome_that_comes_after_the_job_was_taken_over_is_refused(sce
     first = scene.worker("one").start()
     job_id = await scene.begun()
     with scene.away():
-        await eventually(lambda: scene.spooled, what="the outcome is on disk")
+        await eventually(lambda: scene.on_disk, what="the outcome is on disk")
         first.kill()
     other = scene.worker("elsewhere", spool="other").start()
     job = await scene.ended(job_id)
@@ -200,7 +205,7 @@ async def test_a_worker_that_is_stopped_while_the_broker_is_away_leaves_its_outc
     first = scene.worker("one", tuned={PATIENCE: 1.0}).start()
     job_id = await scene.begun()
     with scene.away():
-        await eventually(lambda: scene.spooled, what="the outcome is on disk")
+        await eventually(lambda: scene.on_disk, what="the outcome is on disk")
         assert await asyncio.to_thread(first.stop) == 0
         assert scene.spooled
     scene.worker("two").start()

@@ -260,6 +260,7 @@ WAITS = [
     ("GET", "/jobs/{id}?wait=60", None),
     ("POST", "/waits", {"ids": ["{id}"], "wait": 60}),
     ("POST", "/jobs?wait=60", {"task": "noop"}),
+    ("GET", "/jobs/{id}?w%61it=60", None),
 ]
 
 
@@ -275,7 +276,7 @@ async def ended_soon(awaitable):
         return await awaitable
 
 
-@pytest.mark.parametrize(("method", "path", "body"), WAITS, ids=["job", "waits", "submission"])
+@pytest.mark.parametrize(("method", "path", "body"), WAITS, ids=["job", "waits", "submission", "encoded"])
 async def test_a_request_that_waits_ends_when_its_key_is_revoked(guests, method, path, body):
     job_id = await guests.submit("ada")
     body = body and json.loads(json.dumps(body).replace("{id}", job_id))
@@ -389,22 +390,29 @@ async def test_what_cannot_be_read_on_the_shelf_is_no_key_and_hides_no_other(hou
     assert await keyring.stored(house.broker) == [key]
 
 
+async def test_what_needs_no_key_may_say_wait(guests):
+    answer = await guests.house.http.get("/healthz?wait=1")
+    assert answer.status_code == 200
+
+
 async def test_administration_is_audited(guests):
     with capture_logs() as logs:
         await guests.ask("root", "POST", "/queues/slow/pause")
         await guests.ask("root", "GET", "/jobs")
         await guests.submit("root")
         await guests.ask("root", "POST", "/dead/retry", {})
+        await guests.ask("root", "DELETE", "/clients/events?ids=wait=")
         await guests.ask("ada", "POST", "/queues/slow/resume")
     told = [each for each in logs if each["event"] == "audit"]
     assert [(each["who"], each["action"], each["target"], each["status"]) for each in told] == [
         ("root", "POST /queues/{name}/pause", "/queues/slow/pause", 200),
         ("root", "POST /dead/retry", "/dead/retry", 422),
+        ("root", "DELETE /clients/{client}", "/clients/events", told[-1]["status"]),
     ]
     assert told[0]["request"]
     assert told[0]["address"] == "127.0.0.1"
     requests = [each for each in logs if each["event"] == "request"]
-    assert [each.get("key") for each in requests] == ["root", "root", "root", "root", None]
+    assert [each.get("key") for each in requests] == ["root", "root", "root", "root", "root", None]
 
 
 async def test_configured_keys_count_beside_those_on_the_shelf(open_house):

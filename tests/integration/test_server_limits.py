@@ -64,6 +64,23 @@ async def test_a_head_without_an_end_is_refused():
                 pytest.fail("50 MB of headers were taken")
 
 
+async def test_what_follows_a_body_in_pieces_is_not_kept():
+    kept = []
+
+    class Seen(Protocol):
+        def on_message_complete(self):
+            kept.extend(self.headers)
+            super().on_message_complete()
+
+    async with connected(Seen) as (reader, writer):
+        head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        for piece in (head, b"3\r\nabc\r\n0\r\n", b"a: b\r\n" * 1_000, b"\r\n"):
+            writer.write(piece)
+            await writer.drain()
+        assert await answer(reader) == (200, b"00000003")
+    assert [name for name, _ in kept] == [b"host", b"transfer-encoding"]
+
+
 async def test_who_sends_a_large_head_is_told():
     async with connected() as (reader, writer):
         for piece in (b"GET / HTTP/1.1\r\nx: ", b"y" * protocol.MOST_HEAD, b"y"):

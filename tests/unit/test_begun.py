@@ -30,6 +30,17 @@ async def test_what_has_begun_answers_a_cancelled_caller_who_then_stops(begun):
     assert await cancelled_meanwhile(begun, abandon=False) == ["answer", True]
 
 
+async def test_who_is_cancelled_again_and_again_does_not_cancel_what_has_begun(begun):
+    caller = asyncio.create_task(answer_of(begun, lambda: False))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        caller.cancel()
+    await asyncio.sleep(0)
+    assert not begun.cancelled()
+    begun.set_result("answer")
+    assert await caller == "answer"
+
+
 async def test_what_has_not_begun_is_abandoned(begun):
     assert await cancelled_meanwhile(begun, abandon=True) == []
 

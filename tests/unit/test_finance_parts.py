@@ -293,6 +293,23 @@ def test_a_made_up_tail_is_refused(counts):
         portfolio_var.parse(PORTFOLIO | {"extend": before | {"counts": counts}})
 
 
+@pytest.mark.parametrize(
+    "sums",
+    [
+        {"total": [1e308] * 3},
+        {"squares": [1e291]},
+        {"total": [-1.0]},
+        {"squares": [1.0, -2.0]},
+        {"total": [1.0] * 101},
+    ],
+    ids=["infinite", "large", "negative", "squares", "many"],
+)
+def test_made_up_sums_are_refused(sums):
+    before = manifest(european_option, OPTION | {"simulations": CHUNK})
+    with pytest.raises(PenstockError, match="extend"):
+        european_option.parse(OPTION | {"extend": before | sums})
+
+
 @examined
 @given(st.lists(st.floats(-1e200, 1e200), max_size=8), st.randoms())
 def test_a_sum_has_one_form_whatever_the_order(values, shuffler):

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from penstock.core.catalog import unknown_task
-from penstock.core.problems import in_words
+from penstock.core.problems import MOST, in_words
 
 Number = Annotated[int, Field(le=10)] | Annotated[float, Field(le=10)]
 
@@ -60,6 +60,16 @@ def test_a_problem_has_one_place_and_plain_words(given: Any, field: str, problem
 def test_a_field_that_is_named_like_a_type_keeps_its_place() -> None:
     found = [{"loc": ("rates", "int"), "type": "float_parsing", "msg": "Input should be a valid number"}]
     assert in_words(found, "params") == [("params.rates.int", "Input should be a valid number")]
+
+
+def test_fields_that_are_named_like_types_are_each_told() -> None:
+    found = [{"loc": (name,), "type": "extra_forbidden", "msg": "Extra inputs"} for name in ("int", "str")]
+    assert [field for field, _ in in_words(found, "params")] == ["params.int", "params.str"]
+
+
+def test_of_many_problems_the_first_are_told() -> None:
+    found = [{"loc": (f"a{n}",), "type": "extra_forbidden", "msg": "Extra inputs"} for n in range(10 * MOST)]
+    assert [field for field, _ in in_words(found, "params", Book)] == [f"params.a{n}" for n in range(MOST)]
 
 
 def test_a_misspelt_task_is_answered_with_the_likeliest() -> None:

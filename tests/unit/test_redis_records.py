@@ -145,7 +145,9 @@ def test_ids_go_there_and_back(raw):
     assert id_texts(pack_ids(texts)) == texts
 
 
-@pytest.mark.parametrize("wrong", ["", "x", ID.upper(), ID.replace("-", ""), ID + " ", f"{{{ID}}}", ID[:-1]])
+@pytest.mark.parametrize(
+    "wrong", ["", "x", ID.upper(), ID.replace("-", ""), ID + " ", f"{{{ID}}}", ID[:-1], "--" + ID[2:]]
+)
 def test_what_is_no_id_stands_for_no_job(wrong):
     assert id_bytes(wrong) is None
     assert pack_ids([wrong]) == bytes(16)

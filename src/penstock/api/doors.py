@@ -56,10 +56,12 @@ class Doors:
             except PenstockError as refused:
                 await self._refuse(refused, scope, receive, send)
                 return
-        if self._entrance.keyring is not None and stays.may_stay(scope):
-            await self._while_welcome(self._entrance.keyring, key, scope, receive, send)
-        elif key is not None and _is_administration(scope):
+        if key is not None and _is_administration(scope):
             await self._audited(key, scope, receive, send)
+        elif (
+            self._entrance.keyring is not None and stays.may_stay(scope) and not roles.is_open(scope["path"])
+        ):
+            await self._while_welcome(self._entrance.keyring, key, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

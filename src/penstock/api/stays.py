@@ -1,5 +1,7 @@
 """Requests that may stay long: those that wait for jobs, and streams of events."""
 
+from urllib.parse import parse_qsl
+
 from starlette.types import Message, Scope, Send
 
 _STREAM = "/events"
@@ -8,8 +10,12 @@ _WAITS = "/waits"
 
 def may_stay(scope: Scope) -> bool:
     """Whether a request may take longer than its key is known."""
-    path: str = scope["path"]
-    return path.endswith(_STREAM) or path == _WAITS or b"wait=" in scope["query_string"]
+    path, query = scope["path"], scope["query_string"]
+    if scope["method"] == "GET" and path.endswith(_STREAM):
+        return True
+    if scope["method"] == "POST" and path == _WAITS:
+        return True
+    return bool(query) and "wait" in dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
 
 
 class Answer:

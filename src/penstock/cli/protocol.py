@@ -24,6 +24,7 @@ class Protocol(HttpToolsProtocol):
     arrive_s: ClassVar[float] = ARRIVE_S
 
     _arriving = False
+    _headed = False
     _head = 0
     _given_up: asyncio.TimerHandle | None = None
 
@@ -40,8 +41,18 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Part of the parser's callbacks."""
-        self._arriving = True
+        self._arriving, self._headed = True, False
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Part of the parser's callbacks."""
+        self._headed = True
+        super().on_headers_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Part of the parser's callbacks. What follows a body in pieces is nobody's, and may never end."""
+        if not self._headed:
+            super().on_header(name, value)
 
     def on_message_complete(self) -> None:
         """Part of the parser's callbacks."""

@@ -4,6 +4,7 @@ That caller was cancelled nevertheless: `called_off` tells it not to go on, as a
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -20,7 +21,10 @@ async def answer_of(begun: asyncio.Future[Answer], abandon: Callable[[], bool]) 
     except asyncio.CancelledError:
         if abandon():
             raise
-        return await begun
+    while not begun.done():  # who is cancelled again, as in a task group, must not cancel the verb itself
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(begun)
+    return begun.result()
 
 
 def called_off() -> bool:

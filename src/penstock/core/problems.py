@@ -7,6 +7,7 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -23,14 +24,21 @@ _ALTERNATIVE = re.compile(r"(constrained-)?(int|float|str|bool)|[a-z-]+\[.*\]")
 _NOISE = re.compile(r"^(Value|Assertion) \w+, | after validation|, unable to parse string as an? \w+")
 
 
+_NEVER_TRIED = frozenset({"extra_forbidden", "missing"})
+"""Findings whose place ends with a name that somebody chose, not with an alternative."""
+
+MOST = 100
+"""Findings that are told; looking for what each misspelt name may have meant takes a while."""
+
+
 def in_words(found: Found, root: str = "", model: Any = None) -> list[tuple[str, str]]:
     """A (field, problem) pair per place, such as ``params.macro.unemployment`` or ``items[2].task``.
 
     ``root`` is put in front; ``model`` is what was filled, for what a misspelt name may have meant.
     """
     said: defaultdict[str, list[str]] = defaultdict(list)
-    found = list(found)
-    unions = _unions(each["loc"] for each in found)
+    found = list(islice(found, MOST))
+    unions = _unions(each["loc"] for each in found if each["type"] not in _NEVER_TRIED)
     for each in found:
         place = tuple(part for at, part in enumerate(each["loc"]) if each["loc"][:at] not in unions)
         problem = _problem(each, model)

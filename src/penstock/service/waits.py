@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from penstock.core.begun import heed_cancel
 from penstock.core.job import Job
 from penstock.core.keys import Key
 from penstock.ports import Broker
@@ -33,6 +34,7 @@ async def wait_any(broker: Broker, job_ids: Sequence[str], wait_s: float, by: Ke
         open_ids = [job.id for job in jobs if job is not None and not job.state.final]
         if remaining <= 0 or len(open_ids) < len(jobs):
             return jobs
+        heed_cancel()
         if await _one_ends(broker, open_ids[:WATCHED], min(LOOK_S, remaining)):
             await asyncio.sleep(LINGER_S)
 

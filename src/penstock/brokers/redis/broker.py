@@ -137,6 +137,7 @@ class RedisBroker:
         wanted: tuple[str | int, ...] = (worker, limit, self._options.lease_ms, _jitter(), *queues)
         due_at = self._exhausted.pop(wanted[4:], 0.0)
         if wait_s > 0 and loop.time() < due_at:
+            heed_cancel()
             answer = await self._claim_when_rung(wanted, min(give_up, due_at) - loop.time())
         else:
             answer = await self._link.call("claim", *wanted)

@@ -1,14 +1,15 @@
 """Ids and hashes, which people see as digits and the scripts keep as half as many bytes."""
 
 _HASH_DIGITS = 64
-_ID_LENGTH, _ID_DASHES = 36, slice(8, 24, 5)
+_ID_LENGTH, _ID_DASHES, _ID_SIZE = 36, slice(8, 24, 5), 16
 
 
 def id_bytes(job_id: str) -> bytes | None:
     """A job id as the scripts keep it, None for what cannot be one."""
     if len(job_id) != _ID_LENGTH or job_id[_ID_DASHES] != "----":
         return None
-    return _from_hex(job_id.replace("-", ""))
+    raw = _from_hex(job_id.replace("-", ""))
+    return raw if raw is not None and len(raw) == _ID_SIZE else None  # more dashes would leave less
 
 
 def _from_hex(text: str) -> bytes | None:

@@ -275,6 +275,10 @@ def fail_overdue(tx: Transaction, limit: int) -> None:
     late = deadlines.passed(tx, limit)
     for parent_id in late:
         row = tx.connection.execute(_OF_PARENT, (parent_id,)).fetchone()
+        job = job_by_id(tx.connection, parent_id)
+        if row is None or job is None or job.state.final:  # an older release ended it, and left the deadline
+            deadlines.drop(tx, parent_id)
+            continue
         verbs.change(tx, parent_id, partial(family.fail_overdue, parts=_parts(row)))
     if late:
         over(tx, late)

@@ -31,7 +31,8 @@ from penstock.tasks.finance.simulation import (
 _WITHIN_95: Final = quantile(0.975)
 
 
-Exact = Annotated[list[float], Field(max_length=100)]
+Exact = Annotated[list[Annotated[float, Field(ge=-1e290, le=1e290)]], Field(max_length=100)]
+"""No sum of payoffs is nearly as large, and none of what is added to it becomes infinite."""
 
 
 class OptionManifest(Manifest):
@@ -39,6 +40,13 @@ class OptionManifest(Manifest):
 
     total: Exact = Field(description="Sum of the payoffs, in currency units.")
     squares: Exact = Field(description="Sum of their squares, in squared currency units.")
+
+    @model_validator(mode="after")
+    def _are_sums(self) -> Self:
+        for name, terms in (("total", self.total), ("squares", self.squares)):
+            if math.fsum(terms) < 0:
+                raise ValueError(f"{name}: no payoff is negative, so neither is their sum")
+        return self
 
     @property
     def found(self) -> Moments:

@@ -26,6 +26,7 @@ end
 -- as a piece. Of what begins to run, the data are the worker's name after its length, then two bytes each.
 local MOST = 1000
 local entry
+local entries = {} -- written by finish(), as a submission may still be dropped as a whole
 local function close_entry()
   if not entry then return end
   local data = ''
@@ -35,8 +36,7 @@ local function close_entry()
     for i = 1, entry.n do entry.data[i] = struct.pack('<I4', #entry.data[i]) .. entry.data[i] end
     data = table.concat(entry.data)
   end
-  redis.call('XADD', key('events'), '*', 'h', entry.kind .. struct.pack('<I6', now), 'i',
-    table.concat(entry.ids), 'd', data)
+  entries[#entries + 1] = { entry.kind .. struct.pack('<I6', now), table.concat(entry.ids), data }
   entry = nil
 end
 local function tell(kind, id, data, worker)
@@ -180,13 +180,16 @@ local function finish()
     end
   end
   close_entry()
+  for i = 1, #entries do
+    redis.call('XADD', key('events'), '*', 'h', entries[i][1], 'i', entries[i][2], 'd', entries[i][3])
+  end
   for line in pairs(rung) do ring(queue_of(line)) end
   ring_mailboxes()
 end
 
 -- Begins a script's next part after finish().
 local function start_over()
-  pending, order, depths, rung, soonest, ended, ended_as, mailed = {}, {}, {}, {}, {}, {}, {}, {}
+  pending, order, depths, rung, soonest, ended, ended_as, mailed, entries = {}, {}, {}, {}, {}, {}, {}, {}, {}
 end
 
 -- Of the jobs of a queue how many ended in each of the last slots of time, the oldest first.

@@ -67,6 +67,8 @@ local function drop_families(ids)
     withdraw_later(one.run, FORGET, 0, one.total, 1)
     collect('HDEL', 'families', id)
     collect('HDEL', 'partials', id)
+    collect('ZREM', 'deadlines', id)
+    collect('HDEL', 'timeouts', id)
   end
 end
 

@@ -56,10 +56,12 @@ if redis.call('EXISTS', key('stopping')) == 1 then
   end
 end
 finish()
--- A waiter that died with the marker in its hands left others asleep beside work.
+-- A waiter that died with the marker in its hands left others asleep beside work, and one that knows when a job is due may
+-- be busy by then.
+local overdue = redis.call('ZCOUNT', key('due'), '-inf', now) > 0
 for at = FIRST_QUEUE, FIRST_REPORT - 1 do
   local queue = ARGV[at]
-  if redis.call('EXISTS', key('queue:' .. queue)) == 1 or redis.call('EXISTS', key('lines:' .. queue)) == 1 and
+  if overdue or redis.call('EXISTS', key('queue:' .. queue)) == 1 or redis.call('EXISTS', key('lines:' .. queue)) == 1 and
     redis.call('SISMEMBER', key('blocked'), queue) == 0 then
     if redis.call('SISMEMBER', key('paused'), queue) == 0 then ring(queue) end
   end
