@@ -1,8 +1,10 @@
 """History's tables on a real SQLite and a real PostgreSQL: migrations, one writer at a time, questions."""
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -328,3 +330,11 @@ def test_a_file_that_is_no_database_is_told_as_such(tmp_path: Path):
     with pytest.raises(PenstockError, match="not a database"):
         history.open()
     history.close()
+
+
+def test_a_connection_in_use_at_the_close_is_closed_when_it_is_given_back(history):
+    with history._asking() as db:
+        driver = db.connection.dbapi_connection
+        history.close()
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        driver.cursor().execute("SELECT 1")

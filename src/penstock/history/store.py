@@ -2,8 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.core.chapter import Chapter, Place
@@ -24,16 +25,24 @@ class SqlHistory:
         self._namespace = namespace
         self._engine = make_engine(url)
         self._reads = reading_only(self._engine)
+        self._closed = False
+        event.listen(self._engine, "checkin", self._let_go)
 
     def open(self) -> None:
         """See `History.open`."""
+        self._closed = False
         with _telling():
             make_file(self._engine)
             migrate(self._engine)
 
     def close(self) -> None:
-        """See `History.close`."""
+        """See `History.close`. A connection that is in use is closed by whoever gives it back."""
+        self._closed = True
         self._engine.dispose()
+
+    def _let_go(self, connection: Any, _: object) -> None:
+        if self._closed and connection is not None:
+            connection.close()
 
     def place(self) -> Place | None:
         """See `History.place`."""
