@@ -77,10 +77,7 @@ def spread(tx: Transaction, parent_id: str, token: int, first: int, specs: Seque
 
 
 def _found(tx: Transaction, parent_id: str) -> int:
-    made = tx.connection.execute(
-        "INSERT INTO families (parent, began_at) SELECT id, started_at FROM jobs WHERE id = ?", (parent_id,)
-    )
-    return made.lastrowid or 0
+    return tx.connection.execute("INSERT INTO families (parent) VALUES (?)", (parent_id,)).lastrowid or 0
 
 
 def claim(tx: Transaction, worker: str, queues: Sequence[str], limit: int, lease_ms: int) -> list[Claim]:
@@ -100,11 +97,6 @@ def _with_parts(tx: Transaction, claimed: Claim) -> Claim:
     if row is None:
         return claimed
     kept = None if row[7] is None else msgspec.Raw(row[7])
-    if row[5]:  # a step of a job that has begun with its split
-        tx.connection.execute(
-            "UPDATE jobs SET started_at = (SELECT began_at FROM families WHERE n = ?) WHERE id = ?",
-            (row[0], claimed.spec.id),
-        )
     return replace(claimed, parts=_parts(row), ready=row[6], partial=kept)
 
 

@@ -88,7 +88,6 @@ CREATE TABLE IF NOT EXISTS families (
   ready INTEGER NOT NULL DEFAULT 0,
   mode TEXT NOT NULL DEFAULT 'merged',
   busy INTEGER NOT NULL DEFAULT 0,
-  began_at INTEGER,
   partial BLOB
 );
 CREATE UNIQUE INDEX IF NOT EXISTS families_parent ON families (parent) WHERE parent IS NOT NULL;

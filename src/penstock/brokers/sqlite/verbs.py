@@ -91,16 +91,19 @@ def _promote(tx: Transaction) -> None:
         tx.depths[queue, State.QUEUED] += 1
 
 
-# Only of a job that may be split the table of those that were is asked.
-_TAKE = """
-UPDATE jobs SET state = 'running', attempt = ?, token = ?, worker = ?, started_at = ?,
-  finished_at = NULL, error = NULL,
-  fraction = CASE WHEN ? AND EXISTS (SELECT 1 FROM families WHERE parent = jobs.id AND known)
-    THEN fraction END,
-  message = CASE WHEN ? AND EXISTS (SELECT 1 FROM families WHERE parent = jobs.id AND known)
-    THEN message END
-WHERE n = ?
-"""
+# A job that was split goes on with when it began and how far it has come, see `lifecycle.start`.
+_SPLIT = "EXISTS (SELECT 1 FROM families WHERE parent = jobs.id AND known)"
+# Only of a job that may be split, ?5, is that asked.
+_TAKE = f"""
+UPDATE jobs SET state = 'running', attempt = ?1, token = ?2, worker = ?3, finished_at = NULL, error = NULL,
+  started_at = CASE WHEN ?5 AND {_SPLIT} THEN started_at ELSE ?4 END,
+  fraction = CASE WHEN ?5 AND {_SPLIT} THEN fraction END,
+  message = CASE WHEN ?5 AND {_SPLIT} THEN message END
+WHERE n = ?6
+"""  # noqa: S608 - a constant
+_TAKE_OVER = f"""
+UPDATE jobs SET token = ?, worker = ?, started_at = CASE WHEN {_SPLIT} THEN started_at ELSE ? END WHERE n = ?
+"""  # noqa: S608 - a constant
 
 
 def _take(tx: Transaction, worker: str, rows: Sequence[tuple[Any, ...]]) -> list[Claim]:
@@ -119,7 +122,7 @@ def _take(tx: Transaction, worker: str, rows: Sequence[tuple[Any, ...]]) -> list
     tx.connection.executemany(
         _TAKE,
         [
-            (claimed.attempt, claimed.token, worker, tx.now, *[claimed.spec.merge_block] * 2, row[0])
+            (claimed.attempt, claimed.token, worker, tx.now, claimed.spec.merge_block, row[0])
             for claimed, row in zip(claims, rows, strict=True)
         ],
     )
@@ -329,7 +332,7 @@ def reclaim(tx: Transaction, worker: str, limit: int, lease_ms: int) -> list[Cla
     ).fetchall()
     tokens = _new_tokens(tx, len(rows))
     tx.connection.executemany(
-        "UPDATE jobs SET token = ?, worker = ?, started_at = ? WHERE n = ?",
+        _TAKE_OVER,
         [(token, worker, tx.now, row[0]) for token, row in zip(tokens, rows, strict=True)],
     )
     tx.connection.execute(
