@@ -192,15 +192,6 @@ local function start_over()
   pending, order, depths, rung, soonest, ended, ended_as, mailed, entries = {}, {}, {}, {}, {}, {}, {}, {}, {}
 end
 
--- Of the jobs of a queue how many ended in each of the last slots of time, the oldest first.
-local function drains(queue)
-  local counts, newest = {}, math.floor(now / DRAIN_MS)
-  for slot = newest - DRAINS + 1, newest do
-    counts[#counts + 1] = tonumber(redis.call('HGET', key('drained:' .. slot), queue) or 0)
-  end
-  return counts
-end
-
 -- The parts of jobs as they stand, for the caller to put together.
 local function read(ids, with_results)
   local results = {}

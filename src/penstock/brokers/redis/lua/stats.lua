@@ -1,6 +1,6 @@
 -- Figures. Answer: clock, now, depths, paused queues, head of each queue's line (queue, due time),
 -- workers' words, when they were last seen, their leases, how many jobs each holds (in order of words),
--- queues' own depth limits, of each queue its name and how many jobs ended lately (see drains), the cache's
+-- queues' own depth limits, of each queue its name and how many jobs ended lately (see drains_of_all), the cache's
 -- counts, answers that can be given.
 local function pairs_of(name) return redis.call('HGETALL', key(name)) end
 local counted, heads = pairs_of('depths'), {}

@@ -180,6 +180,14 @@ local function wait_in_line(kind, id)
   count(QUEUED, kind.line, 1)
   tell('q', id, '')
 end
+-- Of the jobs of a queue how many ended in each of the last slots of time, the oldest first.
+local function drains(queue)
+  local counts, newest = {}, math.floor(now / DRAIN_MS)
+  for slot = newest - DRAINS + 1, newest do
+    counts[#counts + 1] = tonumber(redis.call('HGET', key('drained:' .. slot), queue) or 0)
+  end
+  return counts
+end
 local function refuse(i, fill)
   if fill.told ~= fill.depth then -- parts may come in meanwhile
     fill.drains = fill.drains or drains(fill.queue)
