@@ -12,17 +12,11 @@ from penstock.core.lifecycle import Failed, Succeeded
 from penstock.service.probe import Probe
 from penstock.tasks.arithmetic import add
 from penstock.tasks.finance import european_option, optimal_portfolio, portfolio_var, stress_test
+from support.finance import OPTION
 
 POSITIONS = [{"symbol": "A", "quantity": 100, "price": 150}, {"symbol": "B", "quantity": 50, "price": 80}]
 MATRIX = [[1, 0.4], [0.4, 1]]
 SCENARIOS = [{"name": "crash", "equity_shock": -0.3}]
-OPTION = {
-    "spot_price": 100,
-    "strike_price": 105,
-    "volatility": 0.25,
-    "risk_free_rate": 0.05,
-    "time_to_maturity": 1,
-}
 MISSING = ["data.positions[0].symbol", "data.positions[0].price"]
 RETURNS = [[0.01, 0.02], [0.0, -0.01], [0.02, 0.01]]
 

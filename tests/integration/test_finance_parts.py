@@ -9,17 +9,10 @@ from penstock.ports import JobQuery
 from penstock.tasks.finance import european_option
 from penstock.tasks.finance.option import Option
 from support.crew import Crew
+from support.finance import OPTION
 from support.wait import eventually
 
 pytestmark = pytest.mark.slow
-
-OPTION = {
-    "spot_price": 100,
-    "strike_price": 105,
-    "volatility": 0.25,
-    "risk_free_rate": 0.05,
-    "time_to_maturity": 1,
-}
 
 
 async def test_a_large_simulation_runs_on_all_slots_and_tells_its_estimate(tmp_path):

@@ -16,6 +16,7 @@ from penstock.tasks.credit.draws import chunks, count_defaults, merge
 from penstock.tasks.credit.portfolio import Portfolio, probability
 from penstock.tasks.credit.shares import Simulation
 from penstock.tasks.credit.shares import shares as cut
+from support import parted
 
 
 @pytest.fixture
@@ -37,23 +38,8 @@ def figures(losses):
 
 
 def as_jobs(order=list.reverse, **params):
-    """The result as a worker makes it: every part a job of its own, in any order, all through JSON."""
-    fanout = credit_loss.fanout
-    model = Portfolio(**params)
-    kept = credit_loss.parse(params)
-    wanted = [fanout.write_part(part) for part in fanout.parts(credit_loss.read(kept))]
-    numbers = list(range(len(wanted)))
-    order(numbers)
-    results = {number: credit_loss.run_part(wanted[number], Progress()) for number in numbers}
-    folding, at = fanout.folding(model), 0
-    while at < len(wanted) and not folding.reached:
-        block = range(at, min(at + fanout.block, len(wanted)))
-        # A merge may be begun by one worker and gone on with by another.
-        partial = None if folding.partial is None else fanout.write_partial(folding.partial)
-        folding = fanout.folding(model, partial, at)
-        folding.add([fanout.read_result(results[number]) for number in block])
-        at = block.stop
-    return folding.result()
+    """The result as workers make it, done in this order."""
+    return parted.as_jobs(credit_loss, params, order)[1].result()
 
 
 @given(

@@ -14,22 +14,18 @@ from pydantic import TypeAdapter
 
 from penstock import Progress
 from penstock.core.errors import PenstockError
+from penstock.core.spans import MOST_SPANS
 from penstock.tasks.finance import european_option, portfolio_var, shares
 from penstock.tasks.finance.draws import CHUNK
 from penstock.tasks.finance.draws import chunks as all_chunks
 from penstock.tasks.finance.moments import Moments, exact_sum, shortest
 from penstock.tasks.finance.simulation import Plan
 from penstock.tasks.finance.tail import BINS, Tail
+from support import parted
+from support.finance import OPTION
 
 examined = settings(derandomize=True, deadline=None, max_examples=100)
 SIMULATIONS = 20 * CHUNK + 100
-OPTION = {
-    "spot_price": 100,
-    "strike_price": 105,
-    "volatility": 0.25,
-    "risk_free_rate": 0.05,
-    "time_to_maturity": 1,
-}
 PORTFOLIO = {
     "positions": [
         {"symbol": "A", "quantity": 100, "price": 150},
@@ -63,21 +59,8 @@ def manifest(task, params):
 
 
 def as_jobs(task, params, seed=1):
-    """The result as workers make it: every part a job of its own, in any order, all through JSON."""
-    fanout, model = task.fanout, task.read(task.parse(params))
-    wanted = [fanout.write_part(part) for part in fanout.parts(model)]
-    order = list(range(len(wanted)))
-    random.Random(seed).shuffle(order)
-    results = {number: task.run_part(wanted[number], Progress()) for number in order}
-    folding, at = fanout.folding(model), 0
-    while at < len(wanted) and not folding.reached:
-        block = range(at, min(at + fanout.block, len(wanted)))
-        # A merge may be begun by one worker and gone on with by another.
-        partial = None if folding.partial is None else fanout.write_partial(folding.partial)
-        folding = fanout.folding(model, partial, at)
-        folding.add([fanout.read_result(results[number]) for number in block])
-        at = block.stop
-    return len(wanted), folding
+    """How many parts there are, done in any order, and what was folded."""
+    return parted.as_jobs(task, params, random.Random(seed).shuffle)
 
 
 @both
@@ -119,14 +102,14 @@ def test_small_simulations_stay_in_one_piece(task, params, target):
     (part,) = task.fanout.parts(task.params_model.model_validate(params))
     assert part.share.whole
     many = task.fanout.parts(task.params_model.model_validate(params | {"simulations": 10**9}))
-    assert 100 < sum(1 for _ in many) <= shares.MOST_SHARES
+    assert 100 < sum(1 for _ in many) <= MOST_SPANS
 
 
 @examined
 @given(st.integers(1_000, 10**9), st.integers(1, 250))
 def test_shares_cover_every_chunk_once(simulations, numbers):
     cut = list(shares.shares(Plan(simulations, None), numbers))
-    assert len(cut) <= shares.MOST_SHARES
+    assert len(cut) <= MOST_SPANS
     assert [each.first for each in cut] == [0, *(each.end for each in cut[:-1])]
     assert cut[-1].end == -(-simulations // CHUNK)
     first_and_last = [*cut[0].chunks()][:1] + [*cut[-1].chunks()][-1:]

@@ -11,6 +11,15 @@ TAPER: Final = 5
 """No span is longer than this share of what is left: up to so many slots end evenly."""
 
 
+MOST_SPANS: Final = 10_000
+"""Of one whole: each costs something to hand out and to put together."""
+
+
+def chunk_spans(chunks: int, size: int, most: int, least: int) -> Iterator[tuple[int, int]]:
+    """`spans` of chunks of ``size`` each, where ``most`` and ``least`` are sizes: at least one chunk each."""
+    return spans(chunks, max(-(-most // size), -(-chunks // MOST_SPANS)), -(-least // size))
+
+
 def spans(total: int, most: int, least: int) -> Iterator[tuple[int, int]]:
     """First and end of each span of ``total`` things, in order: ``most`` at first, ``least`` at last."""
     first = 0

@@ -10,14 +10,14 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from penstock.core.spans import spans
+from penstock.core.spans import chunk_spans, spans
 from penstock.tasks.credit.draws import Chunk
 
 SMALL: Final = 20_000_000
 """Draws below which a simulation stays in one piece: it takes about a tenth of a second."""
 
 SHARE: Final = 12_000_000
-"""Draws of one share at most, unless a chunk has more or there are more than `MOST_SHARES`: some 15 ms, many
+"""Draws of one share at most, unless a chunk has more or there are more than `MOST_SPANS`: some 15 ms, many
 times what a share costs."""
 
 SHARE_TO_TARGET: Final = 4_000_000
@@ -25,8 +25,6 @@ SHARE_TO_TARGET: Final = 4_000_000
 
 LAST_SHARE: Final = 2_000_000
 """Draws of the last shares at least: so little that no slot has to wait long for another."""
-
-MOST_SHARES: Final = 10_000
 
 
 class Simulation(BaseModel):
@@ -98,5 +96,4 @@ def _spans(simulation: Simulation, draws: int) -> Iterator[tuple[int, int]]:
     loans = min(simulation.chunk, simulation.load)
     if simulation.left * loans < SMALL:
         return spans(simulation.left, simulation.left, simulation.left)
-    most = max(-(-draws // loans), -(-simulation.left // MOST_SHARES))
-    return spans(simulation.left, most, -(-LAST_SHARE // loans))
+    return chunk_spans(simulation.left, loans, draws, LAST_SHARE)

@@ -22,10 +22,9 @@ from penstock.tasks.finance.simulation import (
     Estimate,
     Method,
     Plan,
-    good_enough,
     reached,
-    report,
     to_their_end,
+    told,
 )
 
 _WITHIN_95: Final = quantile(0.975)
@@ -173,9 +172,7 @@ def _(option: Option, so_far: list[Moments] | None, results: list[list[Moments]]
 
 @european_option.estimate
 def _(option: Option, partial: list[Moments]) -> tuple[str, bool]:
-    whole = moments.combine(partial)
-    found = _estimate(option, whole)
-    return report(option.plan, whole.draws, found), good_enough(option.plan, found.error)
+    return told(option.plan, partial, _method(option))
 
 
 @european_option.finish

@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from penstock.core.progress import Progress
-from penstock.core.spans import spans
+from penstock.core.spans import chunk_spans, spans
 from penstock.tasks.finance.draws import CHUNK, Chunk
 from penstock.tasks.finance.simulation import Method, Part, Plan, joined, reached, simulate
 
@@ -19,13 +19,11 @@ SMALL: Final = 10_000_000
 """Random numbers below which a simulation stays in one piece: it takes about a tenth of a second."""
 
 SHARE: Final = 1_500_000
-"""Random numbers of one share at most, unless a chunk takes more or there are more than `MOST_SHARES`: some
+"""Random numbers of one share at most, unless a chunk takes more or there are more than `MOST_SPANS`: some
 15 ms, many times what a share costs."""
 
 LAST_SHARE: Final = 250_000
 """Random numbers of the last shares at least: so little that no slot has to wait long for another."""
-
-MOST_SHARES: Final = 10_000
 
 
 class Share(BaseModel):
@@ -77,8 +75,7 @@ def _spans(simulations: int, numbers: int) -> Iterator[tuple[int, int]]:
     chunks = -(-simulations // CHUNK)
     if simulations * numbers <= SMALL:
         return spans(chunks, chunks, chunks)
-    most = max(-(-SHARE // (CHUNK * numbers)), -(-chunks // MOST_SHARES))
-    return spans(chunks, most, -(-LAST_SHARE // (CHUNK * numbers)))
+    return chunk_spans(chunks, CHUNK * numbers, SHARE, LAST_SHARE)
 
 
 def drawn(share: Share, before: Part, method: Method[Part], progress: Progress) -> list[Part]:

@@ -57,8 +57,8 @@ def simulate(
         done += chunk.draws
         found = method.estimate(method.combine((before, *pieces)))
         furthest = max(furthest, _fraction(plan, done, found.error))
-        progress.update(furthest, report(plan, done, found))
-        if good_enough(plan, found.error):
+        progress.update(furthest, _report(plan, done, found))
+        if _good_enough(plan, found.error):
             break
     return pieces
 
@@ -85,10 +85,17 @@ def joined(parts: Iterable[Part], method: Method[Part]) -> list[Part]:
 
 def reached(plan: Plan, before: Part, method: Method[Part]) -> bool:
     """Whether what was drawn before is exact enough already."""
-    return before.draws > 0 and good_enough(plan, method.estimate(before).error)
+    return before.draws > 0 and _good_enough(plan, method.estimate(before).error)
 
 
-def good_enough(plan: Plan, error: float) -> bool:
+def told(plan: Plan, pieces: list[Part], method: Method[Part]) -> tuple[str, bool]:
+    """What these pieces say so far, for people, and whether no more are wanted."""
+    whole = method.combine(pieces)
+    found = method.estimate(whole)
+    return _report(plan, whole.draws, found), _good_enough(plan, found.error)
+
+
+def _good_enough(plan: Plan, error: float) -> bool:
     """Whether no more simulations are wanted. An error of 0 means that nothing has been seen yet."""
     return plan.target_error is not None and 0 < error <= plan.target_error
 
@@ -99,7 +106,7 @@ def _fraction(plan: Plan, done: int, error: float) -> float:
     return min(1.0, max(done / plan.simulations, towards))
 
 
-def report(plan: Plan, done: int, found: Estimate) -> str:
+def _report(plan: Plan, done: int, found: Estimate) -> str:
     """The estimate so far, for people."""
     drawn = f"{_spaced(done)} of {_spaced(plan.simulations)} simulations"
     return f"{found.value:.6g} ± {found.error:.2g} after {drawn}"

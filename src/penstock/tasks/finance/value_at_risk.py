@@ -21,10 +21,9 @@ from penstock.tasks.finance.simulation import (
     Estimate,
     Method,
     Plan,
-    good_enough,
     reached,
-    report,
     to_their_end,
+    told,
 )
 from penstock.tasks.finance.tail import Tail
 
@@ -186,9 +185,7 @@ def _(held: SimulatedHoldings, so_far: list[Tail] | None, results: list[list[Tai
 
 @portfolio_var.estimate
 def _(held: SimulatedHoldings, partial: list[Tail]) -> tuple[str, bool]:
-    whole = tail.combine(partial)
-    found = _estimate(Factors.of(held), whole)
-    return report(held.plan, whole.draws, found), good_enough(held.plan, found.error)
+    return told(held.plan, partial, _method(Factors.of(held)))
 
 
 @portfolio_var.finish
