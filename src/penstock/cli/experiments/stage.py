@@ -141,7 +141,10 @@ class Stage:
         return task
 
     async def dequeued(self, number: int) -> None:
-        """Wait until so many messages have been taken off the queue since the beginning."""
+        """Wait until so many messages have been taken off the queue since the beginning.
+
+        At most once, a message is off the queue when it is acknowledged: only then can it be lost.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.plan.limit_s
         while await self._dequeued() < number:
@@ -156,7 +159,10 @@ class Stage:
     async def _dequeued(self) -> int:
         answer = await self._ask("/stats")
         states: Mapping[str, int] = answer.json()["states"] if answer else {}
-        return sum(number for state, number in states.items() if state not in {"queued", "scheduled"})
+        still_there = {"queued", "scheduled"}
+        if self._aim.mode is Mode.AT_MOST_ONCE:
+            still_there.add("running")
+        return sum(number for state, number in states.items() if state not in still_there)
 
     async def _ask(self, path: str, **params: str) -> httpx.Response | None:
         """The answer, None while there is none: what is asked for may just have been broken."""
