@@ -21,18 +21,24 @@ from support.ports import HOST
 from support.redis_server import RedisServer, ValkeyServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
-BRISK_S = 0.5
+TIMES_S = (0.5, 10.0)
+"""The second for a machine that is too busy to find out in the first why it is refused."""
+
 PASSWORD = "p@ss/w:rd?#[%grüße"
 
 every_kind = pytest.mark.parametrize("backend", EVERY_KIND, indirect=True)
 
 
-async def refusal(url: str) -> str:
-    """How it is said that this URL lets nobody in."""
-    with pytest.raises(PenstockError) as refused:
-        async with opened(url, timeout_s=BRISK_S):
-            pass
-    assert refused.value.code is ErrorCode.BROKER_UNAVAILABLE
+async def refusal(url: str, why: str = "") -> str:
+    """How it is said that this URL lets nobody in, which names ``why``."""
+    for timeout_s in TIMES_S:
+        with pytest.raises(PenstockError) as refused:
+            async with opened(url, timeout_s=timeout_s):
+                pass
+        assert refused.value.code is ErrorCode.BROKER_UNAVAILABLE
+        if why in refused.value.message:
+            break
+    assert why in refused.value.message
     return refused.value.message
 
 
@@ -47,9 +53,8 @@ async def test_a_password_is_asked_for(kind: type[RedisServer], tmp_path: Path) 
             with server.gone():
                 pass
             assert await get_one(broker, job.id) == job
-        assert "NOAUTH" in await refusal(server.url())
-        wrong = await refusal(server.url(password="not-that-one"))
-        assert "WRONGPASS" in wrong
+        await refusal(server.url(), "NOAUTH")
+        wrong = await refusal(server.url(password="not-that-one"), "WRONGPASS")
         assert "not-that-one" not in wrong
 
 
@@ -97,9 +102,7 @@ async def test_a_restricted_user_can_do_nothing_in_another_namespace(
     backend: RedisBackend, restricted_url: str
 ) -> None:
     elsewhere = restricted_url.replace(backend.namespace, f"{backend.namespace}x")
-    with pytest.raises(PenstockError, match="NOPERM"):
-        async with opened(elsewhere, timeout_s=BRISK_S):
-            pass
+    await refusal(elsewhere, "NOPERM")
 
 
 ONLY_SOME_NEED = {"+select", "+role", "+wait", "+cluster|slots", "+cluster|keyslot"}
@@ -147,9 +150,9 @@ async def test_tls(tmp_path: Path) -> None:
             with server.gone():
                 pass
             assert await get_one(broker, job.id) == job
-        assert "CERTIFICATE_VERIFY_FAILED" in await refusal(f"{server.url()}?tls_ca={theirs.authority}")
-        assert "CERTIFICATE_VERIFY_FAILED" in await refusal(server.url()), "the system does not know ours"
-        assert "nosuch.crt" in await refusal(f"{server.url()}?tls_ca={tmp_path}/nosuch.crt")
+        await refusal(f"{server.url()}?tls_ca={theirs.authority}", "CERTIFICATE_VERIFY_FAILED")
+        await refusal(server.url(), "CERTIFICATE_VERIFY_FAILED")  # the system does not know ours
+        await refusal(f"{server.url()}?tls_ca={tmp_path}/nosuch.crt", "nosuch.crt")
         await refusal(f"redis://{HOST}:{server.port}")
         async with opened(f"{server.url()}?tls_verify=false") as broker:
             await submit_one(broker)

@@ -103,7 +103,7 @@ def blocked(cluster: Cluster) -> int:
 
 async def test_a_server_that_takes_no_writes_for_a_while_is_tried_again(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
-        async with opened(server.url()) as broker, opened(server.url(), timeout_s=0.3) as brisk:
+        async with opened(server.url()) as broker, opened(server.url(), timeout_s=1.0) as brisk:
             await submit_one(broker)
             claimed = await claim_one(broker)
             # Of itself, which it cannot follow: it stays a replica with the data that it has.

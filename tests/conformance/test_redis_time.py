@@ -40,10 +40,11 @@ async def test_calls_that_a_paused_server_finds_when_it_wakes_do_nothing(backend
     server = owner(backend)
     for verb in ("submit", "claim", "settle", "cancel", "renew", "retire"):
         server.ask("SCRIPT", "LOAD", script(verb).text)  # of one that it does not know it would say that
-    async with opened(backend.url, timeout_s=BRISK_S) as broker:
-        done = await submit_one(broker)
-        running = await claim_one(broker)
+    async with opened(backend.url) as patient, opened(backend.url) as broker:
+        done = await submit_one(patient)
+        running = await claim_one(patient)
         await submit_one(broker)
+        broker._link.timeout_s = BRISK_S  # from here on nobody is to answer
         calls = [
             lambda: broker.submit([spec()]),
             lambda: broker.claim("w", ["default"], 1, 0),
@@ -110,9 +111,10 @@ async def test_many_calls_at_a_wrong_clock_are_all_answered(backend: RedisBacken
 @every_kind
 async def test_a_call_whose_time_is_over_before_it_is_sent_is_refused(backend: RedisBackend) -> None:
     """However often it is repeated, a call is not made after its caller was told that it failed."""
-    async with opened(backend.url, timeout_s=BRISK_S) as broker:
+    async with opened(backend.url) as broker:
         await submit_one(broker)
         broker._link._note_clock = lambda _: None
+        broker._link.timeout_s = BRISK_S
         broker._link._ahead_ms -= HOUR_MS
         with pytest.raises(PenstockError, match="LATE") as refused:
             await broker.submit([one := spec()])

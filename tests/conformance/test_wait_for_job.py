@@ -31,13 +31,13 @@ def wait_for(broker: Broker, job_id: str, wait_s: float = WAIT_S) -> asyncio.Fut
 async def test_a_job_that_has_ended_is_answered_at_once(backend: Backend) -> None:
     broker, other = await backend.open(), await backend.open()
     done = await run_one(broker)
-    async with deadline(5):
+    async with deadline(WAIT_S / 2):
         assert await other.wait(done.id, WAIT_S) == done
 
 
 async def test_an_unknown_job_is_none_at_once(backend: Backend) -> None:
     broker = await backend.open()
-    async with deadline(5):
+    async with deadline(WAIT_S / 2):
         assert await broker.wait(new_id(), WAIT_S) is None
         assert await broker.wait("no such id", WAIT_S) is None
 
@@ -198,7 +198,7 @@ async def test_an_awaited_job_that_was_known_is_looked_at(backend: Backend) -> N
     done = await run_one(other)
     (receipt,) = await broker.submit([done.spec], awaited=True)
     assert receipt.job == done
-    async with deadline(5):
+    async with deadline(WAIT_S / 2):
         assert await broker.wait(done.id, WAIT_S) == done
 
 
@@ -206,7 +206,7 @@ async def test_an_awaited_job_after_another_is_told_if_it_is_given_up_at_once(ba
     broker = await backend.open()
     failed = await run_one(broker, Cancelled())
     (receipt,) = await broker.submit([spec(after=(failed.id,))], awaited=True)
-    async with deadline(5):
+    async with deadline(WAIT_S / 2):
         assert (await broker.wait(receipt.job.id, WAIT_S)).state is State.CANCELLED
 
 

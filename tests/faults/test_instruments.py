@@ -145,11 +145,11 @@ def test_a_trap_kills_at_its_step_and_only_when_there_is_something_to_lose(trap,
     assert (ran.returncode == 0, (tmp_path / "trap").exists()) == (survives, survives)
 
 
-async def test_a_disk_that_is_filled_has_no_byte_left_and_then_has_room_again():
+def test_a_disk_that_is_filled_has_no_byte_left_and_then_has_room_again():
     with small_disk("1m") as disk:
         if disk is None:
             pytest.skip("only root can mount a small disk")
-        async with filled(disk):
+        with filled(disk):
             with pytest.raises(OSError, match="No space"):
                 (disk / "more").write_bytes(b"x")
         (disk / "more").write_bytes(b"x" * 1_000)

@@ -9,6 +9,7 @@ import pytest
 
 from penstock.core.drain import Full
 from penstock.ports import Admission, Receipt
+from support.wait import eventually
 
 TIMEOUT_S = 0.3
 
@@ -34,7 +35,18 @@ OUTAGES = [lock_held, transaction_open]
 
 @pytest.fixture
 async def house(open_house):
+    """A node that gives its broker up soon."""
     return await open_house(broker_timeout=f"{TIMEOUT_S}s")
+
+
+@pytest.fixture
+async def patient(open_house):
+    """Another one on the same file, for what must succeed on a busy machine too."""
+    return await open_house(node="patient")
+
+
+async def takes_jobs(house):
+    return (await house.ask("POST", "/jobs", {"task": "noop"})).status_code == 202
 
 
 @pytest.fixture
@@ -60,18 +72,19 @@ def assert_unavailable(answer, began):
         ("/batches", {"jobs": [{"task": "noop"}] * 3}),
     ],
 )
-async def test_submission_is_refused_and_nothing_is_stored(house, path, outage, way, body):
+async def test_submission_is_refused_and_nothing_is_stored(house, patient, path, outage, way, body):
     with outage(path):
         began = time.monotonic()
         answer = await house.ask("POST", way, body)
         assert_unavailable(answer, began)
-    assert (await house.ask("POST", "/jobs", {"task": "noop"})).status_code == 202
-    assert await house.stored() == 1, "only what was accepted"
+    assert await patient.stored() == 0
+    await eventually(lambda: takes_jobs(house), what="it takes jobs again")
+    assert await patient.stored() == 1, "only what was accepted"
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
-async def test_cancel_and_retry_and_pause_are_refused(house, path, outage):
-    job_id = await house.submit()
+async def test_cancel_and_retry_and_pause_are_refused(house, patient, path, outage):
+    job_id = await patient.submit()
     with outage(path):
         for method, route in (
             ("DELETE", f"/jobs/{job_id}"),
@@ -79,13 +92,13 @@ async def test_cancel_and_retry_and_pause_are_refused(house, path, outage):
         ):
             began = time.monotonic()
             assert_unavailable(await house.ask(method, route), began)
-    assert (await house.job(job_id))["state"] == "queued"
-    assert not (await house.ask("GET", "/queues")).json()["queues"][0]["paused"]
+    assert (await patient.job(job_id))["state"] == "queued"
+    assert not (await patient.ask("GET", "/queues")).json()["queues"][0]["paused"]
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
-async def test_reading_goes_on(house, path, outage):
-    job_id = await house.submit()
+async def test_reading_goes_on(house, patient, path, outage):
+    job_id = await patient.submit()
     with outage(path):
         assert (await house.job(job_id))["state"] == "queued"
         assert len((await house.ask("GET", "/jobs")).json()["jobs"]) == 1
@@ -99,7 +112,11 @@ async def test_node_is_not_ready_but_alive(house, path, outage):
         assert (ready.status_code, ready.headers["retry-after"]) == (503, "1")
         assert (await house.ask("GET", "/health")).json()["status"] == "degraded"
         assert (await house.ask("GET", "/livez")).status_code == 200
-    assert (await house.ask("GET", "/healthz")).status_code == 200
+    await eventually(lambda: is_ready(house), what="it is ready again")
+
+
+async def is_ready(house):
+    return (await house.ask("GET", "/healthz")).status_code == 200
 
 
 @pytest.mark.parametrize("way", ["/jobs", "/tasks/noop/jobs"])

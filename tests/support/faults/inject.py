@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,13 +157,13 @@ class Injector:
 
     async def _fill(self, fault: Fault) -> Suffered:
         began = time.time()
-        async with filled(self._deployment.disk):
+        with filled(self._deployment.disk):
             await asyncio.sleep(fault.for_s)
         return Suffered(fault, began, time.time())
 
 
-@contextlib.asynccontextmanager
-async def filled(disk: Path) -> AsyncIterator[None]:
+@contextlib.contextmanager
+def filled(disk: Path) -> Iterator[None]:
     """Not a byte is left on this small disk inside."""
     filler = disk / "filler"
     try:
