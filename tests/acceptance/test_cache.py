@@ -80,7 +80,7 @@ def test_equal_questions_over_many_connections_run_once(clerk):
     answers = asyncio.run(clerk.ask_all(ten, seconds=0.01))
     assert Counter(each.json()["result"] for each in answers) == Counter(n * n for n in ten)
     assert clerk.runs() == {7: 1} | {n + 100: 1 for n in range(10)}
-    stats = httpx.get(f"{clerk.node.url}/stats").json()["cache"]
+    stats = httpx.get(f"{clerk.node.url}/stats", timeout=30).json()["cache"]
     assert (stats["entries"], stats["misses"]) == (11, 11)
     assert stats["hits"] + stats["joined"] == 2 * REQUESTS - 11
     assert stats["cpu_seconds_saved"] >= 0.2 * told["cached"]
@@ -89,8 +89,8 @@ def test_equal_questions_over_many_connections_run_once(clerk):
 def test_a_restart_of_everything_keeps_answers_limits_and_waiters(clerk):
     node = clerk.node
     assert clerk.ask(3, wait=30).json()["result"] == 9
-    assert httpx.put(f"{node.url}/queues/narrow", json={"max_depth": 1}).status_code == 200
-    httpx.post(f"{node.url}/queues/default/pause")
+    assert httpx.put(f"{node.url}/queues/narrow", json={"max_depth": 1}, timeout=30).status_code == 200
+    httpx.post(f"{node.url}/queues/default/pause", timeout=30)
     shared = clerk.ask(4, priority="low").json()
     assert [clerk.ask(4, priority="high").json()["waiters"] for _ in range(2)] == [2, 3]
     assert clerk.ask(5, queue="narrow").status_code == 202
@@ -107,9 +107,9 @@ def test_a_restart_of_everything_keeps_answers_limits_and_waiters(clerk):
     again = clerk.ask(4).json()
     assert (again["id"], again["waiters"], again["priority"]) == (shared["id"], 4, "high")
     for left in (3, 2, 1):
-        job = httpx.delete(f"{node.url}/jobs/{shared['id']}").json()
+        job = httpx.delete(f"{node.url}/jobs/{shared['id']}", timeout=30).json()
         assert (job["state"], job["waiters"]) == ("queued", left)
-    httpx.post(f"{node.url}/queues/default/resume")
+    httpx.post(f"{node.url}/queues/default/resume", timeout=30)
     assert clerk.ask(4, wait=30).json()["result"] == 16
     assert clerk.runs() == {3: 1, 4: 1}
 
@@ -119,8 +119,8 @@ def test_the_last_waiter_that_leaves_stops_a_running_job(clerk):
     clerk.ask(8, seconds=300)
     until(lambda: clerk.runs() == {8: 1}, what="it runs")
     url = f"{clerk.node.url}/jobs/{shared['id']}"
-    assert not httpx.delete(url).json()["cancel_requested"]
-    assert httpx.delete(url).json()["cancel_requested"]
+    assert not httpx.delete(url, timeout=30).json()["cancel_requested"]
+    assert httpx.delete(url, timeout=30).json()["cancel_requested"]
     ended = httpx.get(f"{url}?wait=30", timeout=PATIENCE_S).json()
     assert (ended["state"], ended["error"]["code"]) == ("cancelled", "CANCELLED")
     assert clerk.ask(8, seconds=0.01, wait=30).json()["result"] == 64

@@ -81,12 +81,12 @@ def test_keys_outlive_a_restart_of_everything(make_node, redis, tmp_path):
     node = make_node("api", broker_url=url)
     with Client(node.url, api_key=text) as client:
         job = client.submit("noop")
-    assert httpx.get(f"{node.url}/jobs").status_code == 401
+    assert httpx.get(f"{node.url}/jobs", timeout=30).status_code == 401
     node.stop()
     with redis.gone():
         pass
     again = make_node("api", broker_url=url)
-    assert httpx.get(f"{again.url}/jobs").status_code == 401
+    assert httpx.get(f"{again.url}/jobs", timeout=30).status_code == 401
     with Client(again.url, api_key=text) as client:
         assert client.get(job.id).id == job.id
     stranger = Client(again.url)
@@ -103,8 +103,8 @@ def test_a_public_address_needs_a_key_first(make_node, tmp_path):
     url = f"sqlite:///{tmp_path / 'penstock.db'}"
     text = made(tmp_path, url, "root", "admin")
     opened = make_node("api", host="0.0.0.0")
-    assert httpx.get(f"{opened.url}/jobs").status_code == 401
-    assert httpx.get(f"{opened.url}/jobs", headers={"X-API-Key": text}).status_code == 200
+    assert httpx.get(f"{opened.url}/jobs", timeout=30).status_code == 401
+    assert httpx.get(f"{opened.url}/jobs", headers={"X-API-Key": text}, timeout=30).status_code == 200
 
 
 def test_no_key_and_no_payload_is_ever_logged(make_node, tmp_path):

@@ -5,7 +5,6 @@ import secrets
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import httpx
 import pytest
 
 from support.nginx import Nginx
+from support.rate import until_limited
 from support.redis_server import RedisServer
 from support.wait import until
 
@@ -117,7 +117,7 @@ def _a_task_from_end_to_end(door, nodes):
     assert answer.status_code == 201, answer.text
     assert answer.headers["x-request-id"] == "desk-7.order-1"
     assert answer.headers["x-response-time"].endswith("ms")
-    with httpx.Client(base_url=door.url) as http:
+    with httpx.Client(base_url=door.url, timeout=30) as http:
         told = ended(http, answer.headers["location"])
     assert (told["status"], told["priority"], told["request_id"]) == ("SUCCESS", "high", "desk-7.order-1")
     assert told["result"]["var_amount"] == pytest.approx(1228.735, rel=0.05)
@@ -227,27 +227,10 @@ class Load:
         assert statuses["SUCCESS"] > 0.99 * self._count, statuses
 
 
-def until_limited(url):
-    """Ask by eight threads until somebody is refused: how many were not, seconds it took, the refusal."""
-    began, answers = time.monotonic(), []
-
-    def ask():
-        with httpx.Client(base_url=url, timeout=30) as http:
-            while all(answer.status_code == 404 for answer in list(answers)):
-                answers.append(http.get("/api/v1/tasks/nobody"))
-
-    with ThreadPoolExecutor(8) as pool:
-        for asking in [pool.submit(ask) for _ in range(8)]:
-            asking.result(60)
-    took = time.monotonic() - began
-    passed = [answer for answer in answers if answer.status_code == 404]
-    return len(passed), took, next(answer for answer in answers if answer.status_code == 429)
-
-
 def test_overload_is_refused_and_told(make_node, tmp_path):
     """The deployment's own limits: 500 waiting tasks, 10 requests a second with 20 at once."""
     api = make_node("api", **deployed() | {"rate_limit": "off"})
-    with httpx.Client(base_url=api.url) as http:
+    with httpx.Client(base_url=api.url, timeout=30) as http:
         full = {"jobs": [{"task": "nap", "params": {}}] * 501}
         receipts = http.post("/batches", json=full).json()["receipts"]
         assert Counter(receipt.get("status", 202) for receipt in receipts) == {202: 500, 503: 1}
@@ -256,7 +239,7 @@ def test_overload_is_refused_and_told(make_node, tmp_path):
         assert int(answer.headers["retry-after"]) >= 1
     assert api.stop() == 0
     strict = make_node("api", **deployed())
-    passed, seconds, limited = until_limited(strict.url)
+    passed, seconds, limited = until_limited(f"{strict.url}/api/v1/tasks/nobody", 404)
     assert 20 <= passed <= 20 + 10 * seconds + 1, "20 at once, and 10 more each second"
     assert limited.json()["error"]["code"] == "RATE_LIMITED"
     assert int(limited.headers["retry-after"]) >= 1

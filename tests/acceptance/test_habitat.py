@@ -96,7 +96,7 @@ def test_a_quote_is_computed_once_and_again_when_a_price_changes(optimiser):
     assert [row["demand"] for row in quote["allocation"]] == DEMAND["demand_df"]["habitat_name"]
     job_id = first.json()["job_id"]
 
-    job = httpx.get(f"{optimiser.node.url}/jobs/{job_id}").json()
+    job = httpx.get(f"{optimiser.node.url}/jobs/{job_id}", timeout=30).json()
     assert (job["id"], job["state"], job["job_id"], job["status"]) == (
         job_id,
         "succeeded",

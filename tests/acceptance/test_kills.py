@@ -20,7 +20,7 @@ from support.wait import until
 
 pytestmark = pytest.mark.slow
 
-TAKEN_OVER_S = 10.0
+TAKEN_OVER_S = 30.0
 """Of jobs that take five minutes, from a worker that held its lease for two seconds."""
 
 PARTS = ("slot", "slot", "zygote", "worker", "api")
@@ -45,9 +45,9 @@ def ended(node, job_ids, within=60.0):
 
 def feed(node):
     """Every event from the first one to that of a job which is submitted now."""
-    last = node.client.submit("noop", wait_s=20).id
+    last = node.client.submit("noop", wait_s=60).id
     events = []
-    with httpx.stream("GET", f"{node.url}/events", params={"after": ""}, timeout=20) as stream:
+    with httpx.stream("GET", f"{node.url}/events", params={"after": ""}, timeout=60) as stream:
         for line in stream.iter_lines():
             if line.startswith("data: "):
                 events.append(json.loads(line.removeprefix("data: ")))
@@ -88,7 +88,7 @@ class Submitters:
         return len(self.accepted) + len(self.refused)
 
     def _submit(self):
-        with httpx.Client(base_url=self._node.url, timeout=20) as client:
+        with httpx.Client(base_url=self._node.url, timeout=60) as client:
             while text := self._wanted.get():
                 job = {"task": "append_line", "params": self._params | {"text": text}}
                 try:
@@ -182,7 +182,7 @@ def test_a_worker_that_slept_through_its_lease_changes_nothing_and_works_on(make
     os.kill(sleeper.pid("worker"), signal.SIGCONT)
     until(lambda: sleeper.entries("outcome refused") or sleeper.entries("job cancelled"), what="it was told")
     assert heir.stop() == 0
-    after = api.client.submit("pid", wait_s=20)
+    after = api.client.submit("pid", wait_s=60)
     assert after.handled_by == sleeper.name
     assert after.result in sleeper.pids("slot")
     again = api.client.get(job_id)

@@ -42,8 +42,8 @@ def test_a_stopping_api_turns_red_serves_on_and_closes_what_it_has_answered(make
         status, headers = asked(line, HEALTH)
         assert (status, headers.get("connection")) == (200, None)
         api.process.send_signal(signal.SIGTERM)
-        until(lambda: httpx.get(f"{api.url}/healthz").status_code == 503, what="/healthz is red")
-        job = httpx.post(f"{api.url}/jobs", json={"task": "noop"})
+        until(lambda: httpx.get(f"{api.url}/healthz", timeout=30).status_code == 503, what="/healthz is red")
+        job = httpx.post(f"{api.url}/jobs", json={"task": "noop"}, timeout=30)
         assert (job.status_code, job.headers["connection"]) == (202, "close")
         status, headers = asked(line, HEALTH)
         assert (status, headers["connection"]) == (503, "close")
@@ -52,7 +52,7 @@ def test_a_stopping_api_turns_red_serves_on_and_closes_what_it_has_answered(make
 
 
 def test_an_idle_connection_may_be_used_once_more_after_the_door_is_shut(make_node):
-    api = make_node("api", linger="2s")
+    api = make_node("api", linger="4s")
     with connection(api) as line:
         assert asked(line, HEALTH)[0] == 200
         api.process.send_signal(signal.SIGTERM)
@@ -72,5 +72,5 @@ def refused(node):
 def test_a_second_signal_ends_it_at_once(make_node):
     api = make_node("api", linger="10m")
     api.process.send_signal(signal.SIGTERM)
-    until(lambda: httpx.get(f"{api.url}/healthz").status_code == 503, what="/healthz is red")
+    until(lambda: httpx.get(f"{api.url}/healthz", timeout=30).status_code == 503, what="/healthz is red")
     assert api.stop() == 0

@@ -82,7 +82,7 @@ def _refusals(door):
 
 def _diagnosis(nodes):
     for node in nodes:
-        told = httpx.get(f"{node.url}/valkey_test").json()
+        told = httpx.get(f"{node.url}/valkey_test", timeout=30).json()
         assert (told["node"], told["ping"], told["matches"]) == (node.name, True, True)
 
 
@@ -113,7 +113,7 @@ def _complete(told):
 
 def _started_on(node, done):
     """A sum that takes a while, asked for at one node, as the others come to a stop."""
-    told = httpx.post(f"{node.url}/task?a=20&b=22&cost_s=0.5").json()
+    told = httpx.post(f"{node.url}/task?a=20&b=22&cost_s=0.5", timeout=30).json()
     assert (told["status"], told["initiated_by"]) == ("pending", node.name)
     assert told["task_id"] not in done
     return told

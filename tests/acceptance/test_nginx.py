@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import json
 import threading
-import time
 
-import httpx
 import pytest
 
 from support.nginx import Nginx
 from support.ports import unused_port
+from support.rate import until_limited
 from support.wait import until
 
 pytestmark = pytest.mark.slow
@@ -135,12 +134,7 @@ def test_its_own_errors_have_the_shape_of_the_apis(tmp_path):
 
 def test_more_than_the_burst_is_refused_as_rate_limited(tmp_path):
     with upstreams(200) as (node,), Nginx(tmp_path, [node.port], limits=True) as door:
-        began = time.monotonic()
-        with httpx.Client() as client:
-            answers = [client.get(f"{door.url}/jobs") for _ in range(100)]
-        seconds = time.monotonic() - began
-        limited = [answer for answer in answers if answer.status_code == 429]
-        passed = len(answers) - len(limited)
+        passed, seconds, limited = until_limited(f"{door.url}/jobs", 200)
         assert 20 <= passed <= 20 + 10 * seconds + 1, "20 at once, and 10 more each second"
-        assert limited[0].json()["error"]["code"] == "RATE_LIMITED"
-        assert limited[0].headers["retry-after"] == "1"
+        assert limited.json()["error"]["code"] == "RATE_LIMITED"
+        assert limited.headers["retry-after"] == "1"

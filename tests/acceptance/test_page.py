@@ -35,14 +35,14 @@ def node(tmp_path_factory) -> Iterator[Node]:
 @pytest.fixture
 def paused(node) -> Iterator[Node]:
     """A node whose jobs wait, and which knows no answers."""
-    httpx.post(f"{node.url}/cache/clear-all").raise_for_status()
-    httpx.post(f"{node.url}/queues/default/pause").raise_for_status()
+    httpx.post(f"{node.url}/cache/clear-all", timeout=30).raise_for_status()
+    httpx.post(f"{node.url}/queues/default/pause", timeout=30).raise_for_status()
     yield node
     resume(node)
 
 
 def resume(node):
-    httpx.post(f"{node.url}/queues/default/resume").raise_for_status()
+    httpx.post(f"{node.url}/queues/default/resume", timeout=30).raise_for_status()
 
 
 def open_page():
@@ -134,6 +134,6 @@ def test_in_a_real_browser(paused):
 
 def answers(port):
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/_stcore/health").status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/_stcore/health", timeout=30).status_code == 200
     except httpx.TransportError:
         return False

@@ -55,8 +55,8 @@ def test_an_older_deployments_variables_are_enough(prepare, tmp_path, monkeypatc
             node.launch()
         for node in (api, worker):
             node.wait_ready()
-        told = [httpx.post(f"{api.url}/enqueue", content=f"letter {n}").json() for n in range(5)]
-        told.append(httpx.post(f"{api.url}/enqueue", json={"message": "letter 5"}).json())
+        told = [httpx.post(f"{api.url}/enqueue", content=f"letter {n}", timeout=30).json() for n in range(5)]
+        told.append(httpx.post(f"{api.url}/enqueue", json={"message": "letter 5"}, timeout=30).json())
         assert {each["queue"] for each in told} == {"letters"}
         assert all(each["enqueued"] is True and each["id"] for each in told)
         until(lambda: path.exists() and path.read_text().count("\n") == 6, what="a line for each")
@@ -78,8 +78,8 @@ def said(worker, what):
 
 def _what_is_refused(api):
     for content, status in ((b"", 400), (b"a" * (2**20 + 1), 413)):
-        assert httpx.post(f"{api.url}/enqueue", content=content).status_code == status
-    assert httpx.post(f"{api.url}/enqueue", json={"message": ""}).status_code == 400
+        assert httpx.post(f"{api.url}/enqueue", content=content, timeout=30).status_code == status
+    assert httpx.post(f"{api.url}/enqueue", json={"message": ""}, timeout=30).status_code == 400
 
 
 def test_the_experiments_are_told_by_help(tmp_path):

@@ -76,21 +76,27 @@ def test_doctor_names_a_process_that_outlived_its_worker_until_it_is_gone(make_n
 def test_doctor_names_what_a_dead_worker_spooled_until_it_is_settled(make_node, tmp_path):
     api = make_node("api")
     worker = make_node("worker", slots=1)
-    mark = tmp_path / "mark"
-    job_id = api.client.submit("nap", {"seconds": 0.5, "mark": str(mark)}).id
+    mark, go = tmp_path / "mark", tmp_path / "go"
+    job_id = api.client.submit("nap", {"seconds": 0.0, "mark": str(mark), "release": str(go)}).id
     until(mark.exists, what="it runs")
     lock = os.open(tmp_path / "penstock.db.lock", os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    until(lambda: list(tmp_path.glob(".penstock/spool/*.spool")), what="the outcome is spooled")
+    go.touch()
+    until(lambda: spooled(tmp_path), what="the outcome is spooled")
     worker.kill()
     os.close(lock)
     finding = doctor(api)[0]["spool"]
     assert not finding["ok"]
     assert "1 outcomes of a dead worker in .penstock/spool/" in finding["finding"]
     make_node("worker", node="next")
-    assert api.client.wait(job_id, 30).state == "succeeded"
+    assert api.client.wait(job_id, 60).state == "succeeded"
     findings, code = until(lambda: well(api), what="all is well again")
     assert (findings["spool"]["finding"], code) == ("empty", 0)
+
+
+def spooled(folder):
+    """Whether an outcome is in a worker's file, which is there a moment before."""
+    return any(path.stat().st_size for path in folder.glob(".penstock/spool/*.spool"))
 
 
 def well(node):

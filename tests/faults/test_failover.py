@@ -29,7 +29,9 @@ pytestmark = pytest.mark.slow
 
 SEED = 2_026
 TIMEOUT_S = 2.0
-LONGEST_S = 60.0
+LONGEST_S = 150.0
+"""From the first server's start on; a failover whose first vote fails takes ten seconds longer."""
+
 LEASE_MS = 2_000
 DONE = Succeeded(msgspec.Raw(b"true"))
 NAMESPACE = "failover"
@@ -179,7 +181,7 @@ async def finish_all(hand: Hand, ledger: Ledger) -> None:
             return all(job.state.final for job in jobs if job)
         return False
 
-    await eventually(done, within=60, what="all have ended")
+    await eventually(done, what="all have ended")
 
 
 async def test_a_primary_that_wakes_too_late_is_believed_by_nobody(tmp_path: Path) -> None:

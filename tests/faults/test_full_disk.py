@@ -57,7 +57,7 @@ async def accepted(http: httpx.AsyncClient, n: int) -> str:
 
 
 async def refused(http: httpx.AsyncClient) -> httpx.Response:
-    """The first refusal for want of room; what is accepted before may have found some in a page or a buffer."""
+    """The first refusal for want of room; what came before may have found some in a page or a buffer."""
     answers: list[httpx.Response] = []
 
     async def is_refused() -> bool:
