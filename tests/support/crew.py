@@ -47,7 +47,8 @@ class Crew:
     ) -> None:
         url = f"sqlite:///{folder / 'penstock.db'}?synchronous=normal"
         self.broker = connect(url, options or BrokerOptions(), system_clock)
-        self.desk = Desk(self.broker, load([tasks]), "desk")
+        self._front = connect(url, BrokerOptions(), system_clock)
+        self.desk = Desk(self._front, load([tasks]), "desk")
         self.executor = ProcessExecutor([tasks])
         self.info = WorkerInfo(id=name, node="n", host="h", pid=1, slots=slots)
         self.policy = WorkerPolicy(
@@ -68,6 +69,7 @@ class Crew:
         )
 
     async def __aenter__(self) -> Self:
+        await self._front.open()
         await self.broker.open()
         self._upkeep = asyncio.create_task(self._keeping.run())
         self.running = asyncio.create_task(self.supervisor.run())
@@ -87,6 +89,7 @@ class Crew:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._upkeep
             await self.broker.close()
+            await self._front.close()
 
     @property
     def slot_pids(self) -> list[int | None]:
