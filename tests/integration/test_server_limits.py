@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import socket
 
+import httpx
 import pytest
 import uvicorn
 
 from penstock.cli import protocol
+from penstock.cli.commands import api
 from penstock.cli.protocol import Protocol
 
 PATIENCE_S = 20.0
@@ -43,6 +45,11 @@ async def connected(kind=Protocol):
             writer.close()
             server.should_exit = True
             await serving
+
+
+def test_an_idle_connection_is_kept_for_longer_than_clients_keep_it():
+    """Else it is closed at the moment when they ask, and nobody knows whether that was heard."""
+    assert api._config(echo).timeout_keep_alive > 2 * httpx.Limits().keepalive_expiry
 
 
 async def answer(reader):

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 import typer
@@ -22,6 +23,9 @@ from penstock.core.catalog import load
 from penstock.settings import Settings
 
 BACKLOG = 2048
+
+KEPT_S = 75
+"""How long an idle connection is kept: longer than clients and balancers keep it, who may be about to ask."""
 
 
 def command() -> typer.Typer:
@@ -59,18 +63,7 @@ def _listening(chosen: Settings) -> socket.socket:
 async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | None) -> None:
     api = make_api(chosen, load(chosen.tasks))
     settle_memory()
-    config = uvicorn.Config(
-        api.app,
-        http=Protocol,
-        lifespan="off",  # entered below: uvicorn would tell of a broker that is away by a traceback
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # whom to believe is decided by `core.addresses`
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=5,
-    )
-    server = Server(config, chosen.linger / 1000)
+    server = Server(_config(api.app), chosen.linger / 1000)
 
     def stop() -> None:
         api.leave()
@@ -91,6 +84,21 @@ async def _serve(chosen: Settings, listener: socket.socket, parent_fd: int | Non
         with announced(chosen, url):
             await server.serve(sockets=[listener])
     log.info("stopped")
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        lifespan="off",  # entered by `_serve`: uvicorn would tell of a broker that is away by a traceback
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # whom to believe is decided by `core.addresses`
+        backlog=BACKLOG,
+        timeout_keep_alive=KEPT_S,
+        timeout_graceful_shutdown=5,
+    )
 
 
 def _orphaned(loop: asyncio.AbstractEventLoop, parent_fd: int, stop: Callable[[], None]) -> None:
