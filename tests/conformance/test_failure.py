@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from kit.backends import BACKENDS, Backend
@@ -15,13 +15,12 @@ from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import State
 from penstock.core.lifecycle import Cancelled
 from penstock.ports import Broker, BrokerOptions
+from support.wait import answered
 
 TIMEOUT_S = 0.4
 BRISK = BrokerOptions(timeout_s=TIMEOUT_S)
 MARGIN_S = 10.0
 """What a busy machine may add to a timeout."""
-
-Answer = TypeVar("Answer")
 
 OUTAGES = [
     pytest.param(name, kind, id=f"{name}: {kind}") for name, b in BACKENDS.items() for kind in b.outages
@@ -32,17 +31,6 @@ OUTAGES = [
 async def brisk(backend: Backend, clock: ManualClock) -> Broker:
     """One that gives up soon."""
     return await answered(lambda: backend.open(clock, BRISK))
-
-
-async def answered(call: Callable[[], Awaitable[Answer]]) -> Answer:
-    """The answer of a store that is there: a busy machine may be slower than a brisk broker waits."""
-    async with deadline():
-        while True:
-            try:
-                return await call()
-            except PenstockError as refused:
-                if refused.code is not ErrorCode.BROKER_UNAVAILABLE:
-                    raise
 
 
 WRITES: dict[str, Callable[[Broker, Any], Awaitable[Any]]] = {

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from penstock.tasks.messages import message
-from support.wait import eventually
+from support.wait import answered, eventually
 
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
@@ -121,7 +121,7 @@ async def test_an_endless_body_is_cut_off(house):
 
 
 async def test_a_broker_that_is_away_is_told_in_time(open_house, tmp_path):
-    house = await open_house([message], broker_timeout="300ms")
+    house = await answered(lambda: open_house([message], broker_timeout="300ms"))
     with (tmp_path / "penstock.db.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as a process that is stopped while it writes
         answer = await enqueue(house, b"hello")

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.core.drain import Full
 from penstock.ports import Admission, Receipt
-from support.wait import eventually
+from support.wait import answered, eventually
 
 TIMEOUT_S = 0.3
 
@@ -34,15 +34,15 @@ OUTAGES = [lock_held, transaction_open]
 
 
 @pytest.fixture
-async def house(open_house):
-    """A node that gives its broker up soon."""
-    return await open_house(broker_timeout=f"{TIMEOUT_S}s")
+async def patient(open_house):
+    """A node for what must succeed on a busy machine too."""
+    return await open_house(node="patient")
 
 
 @pytest.fixture
-async def patient(open_house):
-    """Another one on the same file, for what must succeed on a busy machine too."""
-    return await open_house(node="patient")
+async def house(open_house, patient):
+    """Another one on the same file, which gives its broker up soon."""
+    return await answered(lambda: open_house(broker_timeout=f"{TIMEOUT_S}s"))
 
 
 async def takes_jobs(house):

@@ -21,7 +21,7 @@ from support.wait import eventually, least
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
-NOTICED_S = 0.5
+NOTICED_S = 2.0
 tokens = itertools.count(1)
 
 

@@ -19,7 +19,7 @@ from penstock.service.upkeep import Upkeep
 from penstock.worker.policy import SlotPolicy, WorkerPolicy
 from penstock.worker.supervisor import Supervisor
 from penstock.worker_ports import Spool
-from support.wait import PATIENCE_S, eventually
+from support.wait import PATIENCE_S, answered, eventually
 
 HAZARDOUS = str(Path(__file__).with_name("hazardous.py"))
 DIVISIBLE = str(Path(__file__).with_name("divisible.py"))
@@ -70,7 +70,7 @@ class Crew:
 
     async def __aenter__(self) -> Self:
         await self._front.open()
-        await self.broker.open()
+        await answered(self.broker.open)
         self._upkeep = asyncio.create_task(self._keeping.run())
         self.running = asyncio.create_task(self.supervisor.run())
         await eventually(lambda: self.running.done() or None not in self.slot_pids, what="slots are up")

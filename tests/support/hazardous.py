@@ -94,8 +94,8 @@ def quits(status: int = 4) -> int:
 def hoard() -> int:
     kept = []
     while True:
-        kept.append(np.ones(4_000_000))
-        time.sleep(0.005)
+        kept.append(np.ones(2_000_000))
+        time.sleep(0.02)  # so that a supervisor that is late meets little more
 
 
 @task(retries=0, timeout="300ms", grace="10s")

@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from penstock.core.errors import ErrorCode, PenstockError
+
 PATIENCE_S = 60.0
 STEP_S = 0.01
 
@@ -30,6 +32,17 @@ async def eventually(
         assert time.monotonic() < deadline, f"did not happen within {within} s: {what or condition}"
         await asyncio.sleep(STEP_S)
     return found
+
+
+async def answered(call: Callable[[], Awaitable[Found]], within: float = PATIENCE_S) -> Found:
+    """The answer of a broker that is there: a busy machine may be slower than one in a hurry waits."""
+    give_up = time.monotonic() + within
+    while True:
+        try:
+            return await call()
+        except PenstockError as refused:
+            if refused.code is not ErrorCode.BROKER_UNAVAILABLE or time.monotonic() > give_up:
+                raise
 
 
 async def _value(found: Found | Awaitable[Found]) -> Found:
