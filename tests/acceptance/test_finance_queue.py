@@ -19,13 +19,13 @@ from support.wait import until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 SETTINGS = Path(__file__).parents[2] / "deploy" / "finance.env"
-JOB_S = 0.6
-"""A tenth of the 6 s of a real one: twelve slots are to sustain twenty a second instead of two."""
+JOB_S = 1.2
+"""A fifth of the 6 s of a real one: twelve slots are to sustain ten a second instead of two."""
 
 SUSTAINED = 12 / JOB_S
 """Jobs a second: all that twelve slots can do."""
 
-SECONDS = 6
+SECONDS = 7.2
 VAR = {
     "task_type": "calculate_var",
     "positions": [{"symbol": "AAA", "quantity": 100, "price": 150}],

@@ -207,8 +207,11 @@ async def test_waiting_is_sleeping(backend: Backend) -> None:
         while (left := give_up - time.monotonic()) > 0:
             await asyncio.gather(broker.claim("w", ["default"], 10, left), broker.events(head, left))
 
-    wakes, used = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw, time.process_time()
-    await wait_until(time.monotonic() + 2)
-    wakes = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - wakes
-    assert wakes < 60, "a thread that looks every 50 ms wakes 40 times, and wakes another each time"
-    assert time.process_time() - used < 0.1
+    async def spent() -> float:
+        """Of 60 wakes, or of 100 ms of CPU. A thread that looks every 50 ms wakes 40 times, another too."""
+        wakes, used = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw, time.process_time()
+        await wait_until(time.monotonic() + 2)
+        wakes = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - wakes
+        return max(wakes / 60, (time.process_time() - used) / 0.1)
+
+    assert await least(spent, 1) < 1  # what this process has from other tests may be cleared away meanwhile

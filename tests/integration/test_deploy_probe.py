@@ -92,7 +92,7 @@ def test_a_worker_that_calls_nobody_is_not(probe, monkeypatch):
 
 
 def test_the_dashboard_shows_what_there_is(node):
-    told = re.findall(r"^# TYPE (\S+) (\w+)", httpx.get(f"{node.url}/metrics").text, re.MULTILINE)
+    told = re.findall(r"^# TYPE (\S+) (\w+)", httpx.get(f"{node.url}/metrics", timeout=30).text, re.MULTILINE)
     series = {f"{name}_bucket" if kind == "histogram" else name for name, kind in told}
     dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "penstock.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]

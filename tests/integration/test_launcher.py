@@ -63,7 +63,7 @@ def state_of(node, job_id):
 
 def calls(node, verb):
     """How often a node has asked its broker for something."""
-    families = text_string_to_metric_families(httpx.get(f"{node.url}/metrics").text)
+    families = text_string_to_metric_families(httpx.get(f"{node.url}/metrics", timeout=30).text)
     samples = (sample for family in families for sample in family.samples)
     wanted = {"verb": verb, "outcome": "ok"}
     return sum(each.value for each in samples if each.labels == wanted and each.name.endswith("_calls_total"))
