@@ -29,7 +29,7 @@ from penstock.settings import Settings
 
 HAZARDOUS = Path(__file__).parents[1] / "support" / "hazardous.py"
 SERVED = ("noop", "nap", "credit_loss", "lifetime_ecl")  # each costs time, as it has a route of its own
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 URL = "http://house"
 
 Message = dict[str, Any]

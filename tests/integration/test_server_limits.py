@@ -12,7 +12,7 @@ from penstock.cli import protocol
 from penstock.cli.commands import api
 from penstock.cli.protocol import Protocol
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Hasty(Protocol):

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AbstractAsyncContextManager
 
-PATIENCE_S = 20.0
+PATIENCE_S = 25.0
 
 
 class ManualClock:
