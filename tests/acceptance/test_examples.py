@@ -17,7 +17,7 @@ from support.node import Node
 from support.wait import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ENDS_S = 60
+ENDS_S = 120
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from support.wait import until
 pytestmark = pytest.mark.slow
 
 BROKERS = ["sqlite", "redis"]
-QUICK = ("--delay-ms", 100, "--limit", 60, "--slots", 4)
+QUICK = ("--delay-ms", 100, "--limit", 120, "--slots", 4)
 LONG_ENOUGH = ("--delay-ms", 800)
 """That a kill falls into jobs that run, though a busy machine be late with it: they begin together."""
 

@@ -12,7 +12,7 @@ from support.wait import until
 
 pytestmark = pytest.mark.slow
 
-ENDS_S = 60
+ENDS_S = 120
 
 TASKS = """
 import os, time

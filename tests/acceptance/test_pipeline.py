@@ -66,10 +66,10 @@ def test_an_older_deployments_variables_are_enough(prepare, tmp_path, monkeypatc
             until(lambda what=what: said(worker, what) == 1, what=what)
         _what_is_refused(api)
         with server.paused():
-            away = httpx.post(f"{api.url}/enqueue", content="nobody takes it", timeout=10)
+            away = httpx.post(f"{api.url}/enqueue", content="nobody takes it", timeout=30)
             assert (away.status_code, away.json()["error"]["code"]) == (503, "BROKER_UNAVAILABLE")
-            assert httpx.get(f"{api.url}/healthz", timeout=10).status_code == 503
-        until(lambda: httpx.get(f"{api.url}/healthz", timeout=10).status_code == 200, what="it is back")
+            assert httpx.get(f"{api.url}/healthz", timeout=30).status_code == 503
+        until(lambda: httpx.get(f"{api.url}/healthz", timeout=30).status_code == 200, what="it is back")
 
 
 def said(worker, what):

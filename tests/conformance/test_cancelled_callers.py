@@ -11,7 +11,7 @@ from penstock.core.job import State
 async def test_a_claim_that_is_cancelled_while_it_waits_has_claimed_nothing(backend: Backend) -> None:
     broker = await backend.open()
     claiming = asyncio.create_task(broker.claim("w", ["default"], 1, 30.0))
-    await broker.stats()
+    await broker.pause("another")  # when this is done, the claim has looked in vain: before that it has begun
     await asyncio.wait({claiming}, timeout=0.1)
     claiming.cancel()
     await asyncio.wait({claiming})

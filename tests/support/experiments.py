@@ -37,7 +37,7 @@ class Desk:
         """Run it to its end; what it printed. Fails unless it ends with this exit code."""
         process = self.start(*words, **variables)
         try:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate(timeout=200)
         finally:
             process.kill()
         assert process.returncode == expect, f"exit code {process.returncode}\n{out}\n{err}"
