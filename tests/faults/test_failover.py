@@ -186,7 +186,7 @@ async def finish_all(hand: Hand, ledger: Ledger) -> None:
 
 async def test_a_primary_that_wakes_too_late_is_believed_by_nobody(tmp_path: Path) -> None:
     dice, ledger = random.Random(SEED), Ledger()
-    with SentinelGroup(tmp_path, down_after_ms=1_000) as group:
+    with SentinelGroup(tmp_path, down_after_ms=2_000) as group:
         url, old = group.url(NAMESPACE), group.primary
         direct = f"{old.url(NAMESPACE)}&replicas=1"
         async with opened(url) as front, opened(url) as one, opened(url) as two, opened(direct) as left:

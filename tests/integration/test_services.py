@@ -80,7 +80,7 @@ def test_a_group_that_was_paused_is_the_same_afterwards(kind: type[Group], tmp_p
 
 
 def test_sentinels_replace_a_primary_that_sleeps(tmp_path: Path) -> None:
-    with SentinelGroup(tmp_path, down_after_ms=1_000) as group:
+    with SentinelGroup(tmp_path, down_after_ms=2_000) as group:
         group.primary.ask("SET", "key", "1")
         group.wait_copied()
         with group.replaced() as (old, new):

@@ -1,7 +1,7 @@
 """Servers that belong together: a primary that Sentinels watch over, and a cluster.
 
 Both are slow to find anything wrong unless told otherwise, so that a test may pause their servers and
-meet the same ones afterwards. ``SentinelGroup(…, down_after_ms=1_000)`` is the one for failovers.
+meet the same ones afterwards. ``SentinelGroup(…, down_after_ms=2_000)`` is the one for failovers.
 """
 
 import contextlib
