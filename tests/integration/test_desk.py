@@ -16,7 +16,7 @@ from penstock.core.task import task
 from penstock.ports import Admission, BrokerOptions
 from penstock.service.desk import Desk
 
-PATIENCE_S = 30.0
+PATIENCE_S = 50.0
 
 
 @task(queue="own", priority="low", timeout="2s", retries=1)
