@@ -111,7 +111,7 @@ class Submitters:
 
 def test_sigkill_of_the_api_loses_and_doubles_nothing(make_node, tmp_path):
     """It is killed again and again while four clients submit at the same time."""
-    node, out = make_node(), tmp_path / "out"
+    node, out = make_node(lease="30s"), tmp_path / "out"  # the worker lives, however slow the machine
     submitters = Submitters(node, out, threads=4)
     workers = node.pids("worker"), node.pids("slot")
     try:
