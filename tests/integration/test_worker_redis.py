@@ -19,7 +19,7 @@ from penstock.service.desk import Desk
 from support.node import HAZARDOUS, Node
 from support.ports import HOST
 from support.redis_server import RedisServer
-from support.wait import PATIENCE_S
+from support.wait import PATIENCE_S, least, until
 
 pytestmark = pytest.mark.slow
 
@@ -64,13 +64,17 @@ async def test_an_idle_worker_costs_two_commands_a_second_and_wakes_for_a_job(tm
         broker = connect(server.url(), BrokerOptions(), system_clock)
         desk = Desk(broker, load([str(HAZARDOUS)]), "desk")
         await broker.open()
-        began = time.monotonic()
-        monitor = Monitor(server)
-        time.sleep(IDLE_S)  # noqa: ASYNC251 - this is the measurement: nothing happens here for so long
-        counted = monitor.commands(server)
-        rate = counted.total() / (time.monotonic() - began)
-        assert counted["EVALSHA"] >= IDLE_S / 2, "it does renew its lease"
-        assert rate <= MOST_PER_S, counted
+        until(lambda: server.info("clients")["blocked_clients"], what="its claim waits")
+
+        async def per_s() -> float:
+            began, monitor = time.monotonic(), Monitor(server)
+            time.sleep(IDLE_S)  # noqa: ASYNC251 - this is the measurement: nothing happens here for so long
+            counted = monitor.commands(server)
+            assert counted["EVALSHA"] >= IDLE_S / 2, "it does renew its lease"
+            return counted.total() / (time.monotonic() - began)
+
+        # The first time it may still be sending scripts that it had not needed before.
+        assert await least(per_s, MOST_PER_S) < MOST_PER_S
         began = time.monotonic()
         receipt = await desk.submit(Submission(task="noop", params={"n": 7}), wait_s=PATIENCE_S)
         assert receipt.job.state is State.SUCCEEDED

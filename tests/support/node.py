@@ -19,7 +19,10 @@ import psutil
 
 from penstock import Client
 from support.ports import unused_port
-from support.wait import PATIENCE_S, until
+from support.wait import until
+
+START_S = 120.0
+"""How long a node may take to be ready: four at a time are started by tests, each of several processes."""
 
 Role = Literal["up", "api", "worker"]
 Part = Literal["api", "worker", "zygote", "slot"]
@@ -70,7 +73,7 @@ class Node:
         self._seen: set[psutil.Process] = set()
         self._client: Client | None = None
 
-    def start(self, within: float = PATIENCE_S) -> Self:
+    def start(self, within: float = START_S) -> Self:
         """Start it and wait until it takes jobs (``up``, ``api``) and runs them (``up``, ``worker``)."""
         self.launch()
         self.wait_ready(within)
@@ -90,7 +93,7 @@ class Node:
         self._offset = self._log_path.stat().st_size
         live.append(self)
 
-    def wait_ready(self, within: float = PATIENCE_S) -> None:
+    def wait_ready(self, within: float = START_S) -> None:
         """Fails with the log when it ends instead, or is not ready in time."""
 
         def ready() -> bool:
