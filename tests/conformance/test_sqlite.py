@@ -17,7 +17,7 @@ from kit.values import CRASHED, claim, feed, finish, get_one, ids, spec, submit_
 from penstock.brokers import sqlite
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import State
-from penstock.ports import Broker, BrokerOptions
+from penstock.ports import Broker, BrokerOptions, EventKind
 
 
 @pytest.fixture
@@ -213,3 +213,20 @@ async def test_a_step_that_fails_undoes_itself_alone(broker: Broker, store: Sqli
     answers = await asyncio.gather(*good, broker._write(fail), return_exceptions=True)
     assert isinstance(answers[-1], LookupError)
     assert len(await claim(broker)) == 10
+
+
+async def test_a_power_cut_gives_no_events_number_twice(store: SqliteBackend) -> None:
+    clock = ManualClock()
+    broker = await store.open(clock)
+    await submit_one(broker)
+    files = [path for path in store.path.parent.glob("penstock.db*") if path.is_file()]
+    on_disk = {path: path.read_bytes() for path in files}
+    clock.advance(1)
+    await claim(broker)  # nobody waits for the disk here
+    (*_, seen) = await feed(broker)
+    await broker.close()
+    for path, content in on_disk.items():
+        path.write_bytes(content)
+    broker = await store.open(clock)
+    await claim(broker)
+    assert [event.kind for event in await broker.events(seen.id, 0.0)] == [EventKind.RUNNING]
