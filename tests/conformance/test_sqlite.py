@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kit.backends import SqliteBackend
@@ -16,8 +17,8 @@ from kit.values import CRASHED, claim, feed, finish, get_one, ids, spec, submit_
 
 from penstock.brokers import sqlite
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.core.job import State
-from penstock.ports import Broker, BrokerOptions
+from penstock.core.job import JobSpec, State
+from penstock.ports import Broker, BrokerOptions, EventKind
 
 
 @pytest.fixture
@@ -213,3 +214,59 @@ async def test_a_step_that_fails_undoes_itself_alone(broker: Broker, store: Sqli
     answers = await asyncio.gather(*good, broker._write(fail), return_exceptions=True)
     assert isinstance(answers[-1], LookupError)
     assert len(await claim(broker)) == 10
+
+
+async def test_a_power_cut_gives_no_events_number_twice(store: SqliteBackend) -> None:
+    clock = ManualClock()
+    broker = await store.open(clock)
+    await submit_one(broker)
+    files = [path for path in store.path.parent.glob("penstock.db*") if path.is_file()]
+    on_disk = {path: path.read_bytes() for path in files}
+    clock.advance(1)
+    await claim(broker)  # nobody waits for the disk here
+    (*_, seen) = await feed(broker)
+    await broker.close()
+    for path, content in on_disk.items():
+        path.write_bytes(content)
+    broker = await store.open(clock)
+    await claim(broker)
+    assert [event.kind for event in await broker.events(seen.id, 0.0)] == [EventKind.RUNNING]
+
+
+async def test_only_an_answer_that_was_known_waits_for_no_disk(
+    store: SqliteBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accepted work must outlive a power cut; whoever was answered from the cache has all it wanted."""
+    said: list[str] = []
+
+    def connect(*given: Any, **options: Any) -> sqlite3.Connection:
+        connection = _connect(*given, **options)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    clock = ManualClock()
+    broker = await store.open(clock)
+
+    async def mode(*chosen: JobSpec) -> str:
+        await broker.submit(chosen)
+        return [line for line in said if line.startswith("PRAGMA synchronous")][-1].split()[-1]
+
+    def asking(fingerprint: str = "f", **changes: Any) -> JobSpec:
+        return spec(fingerprint=fingerprint, cache_ms=60_000, **changes)
+
+    assert await mode(asking()) == "full", "it is new"
+    (taken,) = await claim(broker)
+    assert await mode(asking()) == "full", "it joins"
+    await broker.settle([finish(taken)])
+    assert await mode(asking()) == "normal"
+    assert await mode(asking(), asking()) == "normal"
+    assert await mode(asking(), asking("g")) == "full"
+    assert await mode(asking(refresh=True)) == "full"
+    assert await mode() == "full", "whether the disk can be written is what this one asks"
+    assert await mode(asking()) == "normal"
+    clock.advance(59_500)
+    assert await mode(asking()) == "full", "the answer may be stale when the step begins"
+
+
+_connect = sqlite3.connect

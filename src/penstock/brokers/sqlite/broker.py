@@ -25,7 +25,7 @@ from penstock.brokers.sqlite import (
 from penstock.brokers.sqlite.ahead import ahead, clients
 from penstock.brokers.sqlite.bell import Bell
 from penstock.brokers.sqlite.feed import Feed
-from penstock.brokers.sqlite.writer import Step, Transaction, Writer, unavailable
+from penstock.brokers.sqlite.writer import Lasting, Step, Transaction, Writer, unavailable
 from penstock.core.begun import heed_cancel
 from penstock.core.clock import Clock
 from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
@@ -130,7 +130,10 @@ class SqliteBroker:
 
     async def submit(self, specs: Sequence[JobSpec], *, awaited: bool = False) -> list[Receipt]:  # noqa: ARG002
         """See `Broker.submit`; waiting is cheap here in any case."""
-        return await self._write(lambda tx: followers.submit(tx, specs, self._options.max_depth))
+        return await self._write(
+            lambda tx: followers.submit(tx, specs, self._options.max_depth),
+            lasting=lambda db: not answers.answer_all(db, specs, self._clock()),
+        )
 
     async def claim(self, worker: str, queues: Sequence[str], limit: int, wait_s: float) -> list[Claim]:
         """See `Broker.claim`."""
@@ -307,7 +310,7 @@ class SqliteBroker:
         except _RefusedError as refused:
             return refused.receipts
 
-    async def _write(self, step: Step[Answer], *, lasting: bool = True) -> Answer:
+    async def _write(self, step: Step[Answer], *, lasting: Lasting = True) -> Answer:
         return await self._writer.run(step, self._options.timeout_s, lasting=lasting)
 
     async def _read(self, question: Callable[[sqlite3.Connection], Answer]) -> Answer:

@@ -26,6 +26,9 @@ SCHEMA_VERSION = 1
 JOBS = "jobs"
 EVENTS = "events"
 
+_EVENTS_PER_MS = 1000
+"""More than are ever written, and 2^53 is not reached before the year 2255."""
+
 encode = msgspec.json.Encoder().encode
 NO_DATA = b"{}"
 
@@ -48,7 +51,23 @@ def prepare(tx: Transaction) -> None:
     _add_missing(tx, "cached", "INTEGER NOT NULL DEFAULT 0")
     _add_missing(tx, "line", "TEXT NOT NULL DEFAULT ''")
     lines.prepare(tx.connection)
+    _number_events_afresh(tx)
     tx.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _number_events_afresh(tx: Transaction) -> None:
+    """Have the next event's number be larger than any that a follower can have seen.
+
+    A power cut takes the last events that were not waited for. Their numbers must not be given again: a
+    follower that had stored them, elsewhere, would pass over what happens next.
+    """
+    execute, first = tx.connection.execute, tx.now * _EVENTS_PER_MS
+    execute(
+        "INSERT INTO sqlite_sequence (name, seq) SELECT ?, 0"
+        " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?)",
+        (EVENTS, EVENTS),
+    )
+    execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (first, EVENTS))
 
 
 def _add_missing(tx: Transaction, column: str, kind: str) -> None:

@@ -45,18 +45,23 @@ class Transaction:
 
 
 Step = Callable[[Transaction], Answer]
+Lasting = bool | Callable[[sqlite3.Connection], bool]
+"""Whether a step has to be on the disk before it is answered, or how to see that just before it begins."""
 
 
 class _Waiting(Generic[Answer]):
     """A step with the future of whoever waits for it."""
 
-    def __init__(self, step: Step[Answer], loop: asyncio.AbstractEventLoop, *, lasting: bool) -> None:
+    def __init__(self, step: Step[Answer], loop: asyncio.AbstractEventLoop, *, lasting: Lasting) -> None:
         self.step = step
-        self.lasting = lasting
+        self._lasting = lasting
         self.loop = loop
         self.future: asyncio.Future[Answer] = loop.create_future()
         self.begun = False
         self.abandoned = False
+
+    def lasting(self, connection: sqlite3.Connection) -> bool:
+        return self._lasting if isinstance(self._lasting, bool) else self._lasting(connection)
 
     def resolve(self, answer: Answer | None, error: Exception | None) -> None:
         if self.future.done():
@@ -84,6 +89,7 @@ class Writer:
         self._ring = ring
         self._synchronous = synchronous
         self._set = ""
+        self._lasts = True
         self._kept: _Waiting[Any] | None = None
         self._connection: sqlite3.Connection | None = None
         self._queue: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
@@ -105,7 +111,7 @@ class Writer:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-    async def run(self, step: Step[Answer], timeout_s: float, *, lasting: bool = True) -> Answer:
+    async def run(self, step: Step[Answer], timeout_s: float, *, lasting: Lasting = True) -> Answer:
         """The step's answer, after its transaction is committed and, if ``lasting``, on the disk.
 
         A step that is not lasting survives the death of any process, but a power cut may undo it.
@@ -162,7 +168,7 @@ class Writer:
         rings: set[str] = set()
         try:
             connection = self._begin(first)
-            group, last = self._gather(first)
+            group, last = self._gather(first, connection)
             transaction = Transaction(connection, self._clock())
             answers.extend((waiting, *_attempt(transaction, waiting.step)) for waiting in group)
             _store_depths(transaction)
@@ -193,7 +199,8 @@ class Writer:
         while True:
             try:
                 self._connection = self._connection or self._connect()
-                self._set_durability(self._connection, lasting=first.lasting)
+                self._lasts = first.lasting(self._connection)
+                self._set_durability(self._connection)
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as failed:
                 if first.abandoned or not _busy(failed):
@@ -201,14 +208,16 @@ class Writer:
             else:
                 return self._connection
 
-    def _set_durability(self, connection: sqlite3.Connection, *, lasting: bool) -> None:
+    def _set_durability(self, connection: sqlite3.Connection) -> None:
         """Wait for the disk only where a promise depends on it; a wait costs more than the commit."""
-        wanted = self._synchronous if lasting else "normal"
+        wanted = self._synchronous if self._lasts else "normal"
         if wanted != self._set:
             connection.execute(f"PRAGMA synchronous = {wanted}")
             self._set = wanted
 
-    def _gather(self, first: _Waiting[Any]) -> tuple[list[_Waiting[Any]], bool]:
+    def _gather(
+        self, first: _Waiting[Any], connection: sqlite3.Connection
+    ) -> tuple[list[_Waiting[Any]], bool]:
         arrived: list[_Waiting[Any]] = [first]
         last = False
         while len(arrived) < MAX_GROUP:
@@ -219,7 +228,7 @@ class Writer:
             if waiting is None:
                 last = True
                 break
-            if waiting.lasting and not first.lasting:
+            if not self._lasts and waiting.lasting(connection):
                 self._kept = waiting  # a transaction's durability is settled when it begins
                 break
             arrived.append(waiting)
