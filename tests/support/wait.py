@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from penstock.core.errors import ErrorCode, PenstockError
 
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 STEP_S = 0.01
 
 Found = TypeVar("Found")
