@@ -6,6 +6,8 @@ import pytest
 
 from penstock.brokers.redis.gather import IN_FLIGHT, Gather
 from penstock.core.begun import answer_of, called_off, heed_cancel
+from penstock.service import keyring
+from penstock.service.keyring import Keyring
 
 
 async def cancelled_meanwhile(begun, *, abandon):
@@ -50,6 +52,31 @@ async def test_who_was_not_cancelled_goes_on(begun):
     assert await answer_of(begun, lambda: False) == "answer"
     assert not called_off()
     heed_cancel()
+
+
+class Answering:
+    """A broker whose shelf is being read when the reader is cancelled, who gets the answer all the same."""
+
+    def __init__(self, begun):
+        self._begun = begun
+        self.asked = asyncio.Event()
+
+    async def shelf(self, _name):
+        self.asked.set()
+        return await answer_of(self._begun, lambda: False)
+
+
+async def test_a_keyring_that_is_stopped_as_it_looks_ends(begun, monkeypatch):
+    """Else an API that is stopped in that moment would never end."""
+    monkeypatch.setattr(keyring, "REFRESH_S", 0.0)
+    broker = Answering(begun)
+    watching = asyncio.create_task(Keyring(broker).run())
+    await broker.asked.wait()
+    watching.cancel()
+    await asyncio.sleep(0)
+    begun.set_result({})
+    await asyncio.wait({watching}, timeout=10)
+    assert watching.done()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import structlog
 
+from penstock.core.begun import called_off
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.fairness import ClientTerms
 from penstock.core.keys import Key, Ring
@@ -109,7 +110,7 @@ class Keyring:
 
     async def run(self) -> None:
         """Keep the copy fresh until cancelled."""
-        while True:
+        while not called_off():
             await asyncio.sleep(REFRESH_S)
             before = self._ring.keys
             try:

@@ -15,6 +15,7 @@ import time
 import msgspec
 import structlog
 
+from penstock.core.begun import called_off, heed_cancel
 from penstock.core.chapter import Chapter, Place
 from penstock.core.clock import Clock, system_clock
 from penstock.core.errors import ErrorCode, PenstockError
@@ -75,7 +76,7 @@ class Recorder:
     async def run(self) -> None:
         """Record whenever it is this node's turn; what goes wrong is told in the log and tried again."""
         try:
-            while True:
+            while not called_off():
                 try:
                     await self._turn(await self._archive.ready())
                 except PenstockError as failed:
@@ -110,6 +111,7 @@ class Recorder:
         self._log.info("recording", cursor=self._place and self._place.cursor)
         await self._mend(history)
         while self._place is not None:
+            heed_cancel()
             await self._sweep(history) if self._place.sweep is not None else await self._next(history)
             await self._keep_up(history)
         self._log.warning("another node records now")
