@@ -8,7 +8,7 @@ import pytest
 from support.faults.plan import STEPS, Fault, Parcel, Plan, Store, Work, draw
 from support.faults.run import suffer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 EVERY_S = 0.1
 """With jobs of 0.14 s on two slots there is always one that runs, so that no renewal is about nothing."""

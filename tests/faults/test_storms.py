@@ -11,7 +11,7 @@ from support.faults.plan import draw
 from support.faults.run import suffer
 from support.faults.smalldisk import can_mount, small_disk
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.mark.parametrize(("store", "seed"), [("sqlite", 1), ("redis", 2), ("valkey", 3)])

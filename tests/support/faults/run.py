@@ -16,8 +16,8 @@ from support.faults.ledger import Ledger
 from support.faults.plan import Plan
 from support.wait import eventually
 
-SETTLED_S = 60.0
-QUIET_S = 60.0
+SETTLED_S = 150.0
+QUIET_S = 90.0
 
 
 async def suffer(plan: Plan, folder: Path, disk: Path | None = None) -> Ledger:
