@@ -319,7 +319,8 @@ class RedisBroker:
         if len(answer) == 1:
             return None
         now, known = _read_submitted(answer)
-        return [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs, 1)]
+        receipts = [_receipt(spec, now, known.get(n)) for n, spec in enumerate(specs, 1)]
+        return await self._as_they_stand(receipts) if any(spec.after for spec in specs) else receipts
 
 
 _YES = ord("1")

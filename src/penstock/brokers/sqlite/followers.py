@@ -18,6 +18,10 @@ from penstock.ports import Admission, Receipt
 
 def submit(tx: Transaction, specs: Sequence[JobSpec], max_depth: int) -> list[Receipt]:
     """`submission.submit`, then a look at those that the new jobs wait for."""
+    return [family.told(tx, one) for one in _submit(tx, specs, max_depth)]
+
+
+def _submit(tx: Transaction, specs: Sequence[JobSpec], max_depth: int) -> list[Receipt]:
     receipts = submission.submit(tx, specs, max_depth)
     if not any(one.job and one.job.spec.after for one in receipts):
         return receipts
