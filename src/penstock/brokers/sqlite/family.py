@@ -315,16 +315,17 @@ def _finish(tx: Transaction, n: int) -> None:
 def _forget_page(tx: Transaction, n: int, below: int, limit: int) -> int:
     """Forget parts; one that runs is told to stop, and is then like any cancelled job."""
     rows = tx.connection.execute(
-        "SELECT jobs.n, queue, state, line FROM parts JOIN jobs USING (n) WHERE family = ? AND number < ?"
+        "SELECT jobs.n, id, queue, state, line, finished_at FROM parts JOIN jobs USING (n) WHERE family = ? AND number < ?"
         " ORDER BY number LIMIT ?",
         (n, below, limit),
     ).fetchall()
-    idle = [row for row in rows if row[2] != State.RUNNING]
+    idle = [row for row in rows if row[3] != State.RUNNING]
     tx.connection.executemany("DELETE FROM jobs WHERE n = ?", [row[:1] for row in idle])
-    removal.forget(tx, [row[:3] for row in idle])
-    lines.refresh(tx.connection, {(row[1], row[3]) for row in idle if row[2] == State.QUEUED})
+    removal.forget(tx, [row[:4] for row in idle])
+    lines.refresh(tx.connection, {(row[2], row[4]) for row in idle if row[3] == State.QUEUED})
+    tx.ended.extend(row[1] for row in idle if row[5] is None)
     for row in rows:
-        if row[2] == State.RUNNING:
+        if row[3] == State.RUNNING:
             tx.connection.execute("UPDATE jobs SET cancel = 1 WHERE n = ?", row[:1])
             tx.connection.execute("DELETE FROM parts WHERE n = ?", row[:1])
     return len(rows)
