@@ -2,7 +2,7 @@
 
 import pytest
 from kit.backends import Backend
-from kit.families import end, number_of, part_specs, split
+from kit.families import end, merge, number_of, part_specs, split
 from kit.time import ManualClock
 from kit.values import BROKEN, DONE, claim, claim_one, finish, get_one, spec, submit_one, worker
 
@@ -130,6 +130,16 @@ async def test_a_part_of_a_run_before_is_neither_purged_nor_retried_by_itself(
         assert await broker.purge([before.id]) == [False]
     await withdraw(broker)
     assert await get_one(broker, before.id) is None
+
+
+async def test_merged_parts_of_a_job_that_is_cancelled_at_once_are_forgotten(broker: Broker) -> None:
+    parent = await split(broker, 6)
+    await end(broker, *sorted(await claim(broker), key=number_of)[:2])
+    assert await merge(broker, await claim_one(broker)) == [0, 1]
+    parts = await parts_of(broker, parent.id)
+    await broker.cancel([parent.id])
+    await withdraw(broker)
+    assert await parts_of(broker, parent.id) == parts[2:]
 
 
 @pytest.mark.parametrize("policy", [AfterFailure.CANCEL, AfterFailure.RUN])

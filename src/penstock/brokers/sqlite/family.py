@@ -331,8 +331,12 @@ def _forget_page(tx: Transaction, n: int, below: int, limit: int) -> int:
     return len(rows)
 
 
-def _stop_page(tx: Transaction, n: int, _: int, limit: int) -> int:
-    """Cancel parts."""
+def _stop_page(tx: Transaction, n: int, below: int, limit: int) -> int:
+    """Forget the parts that are merged, then cancel the others."""
+    return _forget_page(tx, n, below, limit) or _cancel_page(tx, n, limit)
+
+
+def _cancel_page(tx: Transaction, n: int, limit: int) -> int:
     rows = tx.connection.execute(
         "SELECT id FROM parts JOIN jobs USING (n)"
         " WHERE family = ? AND finished_at IS NULL AND NOT cancel ORDER BY number LIMIT ?",
