@@ -315,8 +315,8 @@ def _finish(tx: Transaction, n: int) -> None:
 def _forget_page(tx: Transaction, n: int, below: int, limit: int) -> int:
     """Forget parts; one that runs is told to stop, and is then like any cancelled job."""
     rows = tx.connection.execute(
-        "SELECT jobs.n, id, queue, state, line, finished_at FROM parts JOIN jobs USING (n) WHERE family = ? AND number < ?"
-        " ORDER BY number LIMIT ?",
+        "SELECT jobs.n, id, queue, state, line, finished_at FROM parts JOIN jobs USING (n)"
+        " WHERE family = ? AND number < ? ORDER BY number LIMIT ?",
         (n, below, limit),
     ).fetchall()
     idle = [row for row in rows if row[3] != State.RUNNING]
