@@ -114,6 +114,19 @@ async def test_a_waiting_claim_wakes_when_a_sooner_job_is_scheduled(backend: Bac
     assert ids(await waiting) == [job.id]
 
 
+async def test_a_waiting_claim_hears_of_a_scheduled_job_though_another_queue_has_a_sooner_one(
+    backend: Backend,
+) -> None:
+    broker, other = await backend.open(), await backend.open()
+    waiting = asyncio.ensure_future(claim_within(broker))
+    await fall_asleep(waiting)
+    await submit_one(other, queue="elsewhere", delay_ms=100)
+    job = await submit_one(other, delay_ms=200)
+    await asyncio.wait([waiting], timeout=10)  # which is less than it takes to look by itself
+    assert waiting.done()
+    assert ids(await waiting) == [job.id]
+
+
 async def test_a_waiting_claim_wakes_when_a_job_is_given_back(backend: Backend) -> None:
     broker, other = await backend.open(), await backend.open()
     await submit_one(other)

@@ -7,7 +7,6 @@ from typing import Any
 
 import hiredis
 import msgspec
-from msgspec.structs import replace
 
 from penstock.brokers.redis import listing
 from penstock.brokers.redis.ahead import read_ahead, read_clients
@@ -94,9 +93,9 @@ class RedisBroker:
 
     async def submit(self, specs: Sequence[JobSpec], *, awaited: bool = False) -> list[Receipt]:
         """See `Broker.submit`."""
-        if any(spec.after for spec in specs):  # what becomes of them the script finds out
-            return await self._as_they_stand(await self._keep(specs))
-        return await (self._keep_awaited(specs) if awaited else self._keep(specs))
+        if awaited and not any(spec.after for spec in specs):  # such a job may end with the submission
+            return await self._keep_awaited(specs)
+        return await self._keep(specs)
 
     async def _keep(self, specs: Sequence[JobSpec], mailbox: bytes = b"") -> list[Receipt]:
         now, known = await self._gather.add([pack_job(spec, mailbox) for spec in specs])
@@ -114,11 +113,6 @@ class RedisBroker:
         finally:
             self._mailbox.expect_no_more(elsewhere)
         return receipts
-
-    async def _as_they_stand(self, receipts: list[Receipt]) -> list[Receipt]:
-        held = [one.job.id if one.job and one.job.spec.after else "" for one in receipts]
-        jobs = await self.get(held)
-        return [replace(one, job=job or one.job) for one, job in zip(receipts, jobs, strict=True)]
 
     async def _submit(self, jobs: list[PackedJob]) -> tuple[int, Known]:
         packed = pack_jobs(jobs, self._options.max_depth)
@@ -335,7 +329,7 @@ def _read_submitted(answer: list[Any]) -> tuple[int, Known]:
 
 
 def _receipt(spec: JobSpec, now: int, known: Receipt | None) -> Receipt:
-    if known is None:
+    if known is None or (known.job is None and known.admission is _ACCEPTED):  # or of a swap that was refused
         return Receipt(admission=_ACCEPTED, job=lifecycle.accept(spec, now))
     if known.admission is not Admission.REPEATED or known.job is None:
         return known

@@ -8,6 +8,7 @@ from penstock.brokers.redis.sharing import read_full
 from penstock.ports import Admission, Receipt
 
 _ADMISSIONS = {
+    ord("a"): Admission.ACCEPTED,
     ord("r"): Admission.REPEATED,
     ord("h"): Admission.CACHED,
     ord("j"): Admission.JOINED,

@@ -14,12 +14,13 @@ from msgspec.structs import replace
 
 from penstock.brokers.sqlite import deadlines, lines, removal, submission, verbs
 from penstock.brokers.sqlite.rows import job_by_id
+from penstock.brokers.sqlite.submission import FRESH
 from penstock.brokers.sqlite.writer import Transaction
 from penstock.core import family, lifecycle
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Job, JobError, JobSpec, Parts, State
 from penstock.core.lifecycle import Claim, Settlement
-from penstock.ports import EventKind
+from penstock.ports import EventKind, Receipt
 
 PAGE = 500
 """Parts that are withdrawn on the way of another verb."""
@@ -47,6 +48,13 @@ def shown(db: sqlite3.Connection, job: Job) -> Job:
 def _parts(row: tuple[Any, ...]) -> Parts:
     _, total, done, failed, merged, known, *_ = row
     return Parts(total, done, failed, merged, known=bool(known))
+
+
+def told(tx: Transaction, receipt: Receipt) -> Receipt:
+    """The receipt whose job shows how far its parts have come."""
+    if receipt.job is None or not receipt.job.spec.merge_block or receipt.admission in FRESH:
+        return receipt
+    return replace(receipt, job=shown(tx.connection, receipt.job))
 
 
 def spread(tx: Transaction, parent_id: str, token: int, first: int, specs: Sequence[JobSpec]) -> bool:
@@ -231,11 +239,12 @@ def _advance(tx: Transaction, parent_id: str) -> None:
 
 def cancel(tx: Transaction, job_ids: Sequence[str], *, force: bool) -> list[Job | None]:
     """See `verbs.cancel`."""
+    before = len(tx.ended)
     jobs = verbs.cancel(tx, job_ids, force=force)
     if not any_family(tx.connection):
         return jobs
-    over(tx, [job.id for job in jobs if job and job.state is State.CANCELLED and job.finished_at == tx.now])
-    return [job and shown(tx.connection, job) for job in jobs]
+    over(tx, tx.ended[before:])
+    return [job and shown(tx.connection, job_by_id(tx.connection, job.id) or job) for job in jobs]
 
 
 def retry(tx: Transaction, job_ids: Sequence[str]) -> list[Job | None]:
@@ -254,7 +263,7 @@ def _retry_one(tx: Transaction, job_id: str) -> Job | None:
             "UPDATE families SET parent = NULL, mode = 'forget', busy = 1 WHERE parent = ?", (job_id,)
         )
     (answer,) = verbs.retry(tx, [job_id])
-    return answer
+    return answer and shown(tx.connection, answer)
 
 
 def _is_part(tx: Transaction, job_id: str) -> bool:
@@ -306,23 +315,28 @@ def _finish(tx: Transaction, n: int) -> None:
 def _forget_page(tx: Transaction, n: int, below: int, limit: int) -> int:
     """Forget parts; one that runs is told to stop, and is then like any cancelled job."""
     rows = tx.connection.execute(
-        "SELECT jobs.n, queue, state, line FROM parts JOIN jobs USING (n) WHERE family = ? AND number < ?"
-        " ORDER BY number LIMIT ?",
+        "SELECT jobs.n, id, queue, state, line, finished_at FROM parts JOIN jobs USING (n)"
+        " WHERE family = ? AND number < ? ORDER BY number LIMIT ?",
         (n, below, limit),
     ).fetchall()
-    idle = [row for row in rows if row[2] != State.RUNNING]
+    idle = [row for row in rows if row[3] != State.RUNNING]
     tx.connection.executemany("DELETE FROM jobs WHERE n = ?", [row[:1] for row in idle])
-    removal.forget(tx, [row[:3] for row in idle])
-    lines.refresh(tx.connection, {(row[1], row[3]) for row in idle if row[2] == State.QUEUED})
+    removal.forget(tx, [row[:4] for row in idle])
+    lines.refresh(tx.connection, {(row[2], row[4]) for row in idle if row[3] == State.QUEUED})
+    tx.ended.extend(row[1] for row in idle if row[5] is None)
     for row in rows:
-        if row[2] == State.RUNNING:
+        if row[3] == State.RUNNING:
             tx.connection.execute("UPDATE jobs SET cancel = 1 WHERE n = ?", row[:1])
             tx.connection.execute("DELETE FROM parts WHERE n = ?", row[:1])
     return len(rows)
 
 
-def _stop_page(tx: Transaction, n: int, _: int, limit: int) -> int:
-    """Cancel parts."""
+def _stop_page(tx: Transaction, n: int, below: int, limit: int) -> int:
+    """Forget the parts that are merged, then cancel the others."""
+    return _forget_page(tx, n, below, limit) or _cancel_page(tx, n, limit)
+
+
+def _cancel_page(tx: Transaction, n: int, limit: int) -> int:
     rows = tx.connection.execute(
         "SELECT id FROM parts JOIN jobs USING (n)"
         " WHERE family = ? AND finished_at IS NULL AND NOT cancel ORDER BY number LIMIT ?",

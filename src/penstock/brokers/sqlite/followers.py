@@ -18,6 +18,10 @@ from penstock.ports import Admission, Receipt
 
 def submit(tx: Transaction, specs: Sequence[JobSpec], max_depth: int) -> list[Receipt]:
     """`submission.submit`, then a look at those that the new jobs wait for."""
+    return [family.told(tx, one) for one in _submit(tx, specs, max_depth)]
+
+
+def _submit(tx: Transaction, specs: Sequence[JobSpec], max_depth: int) -> list[Receipt]:
     receipts = submission.submit(tx, specs, max_depth)
     if not any(one.job and one.job.spec.after for one in receipts):
         return receipts
@@ -86,14 +90,15 @@ def follow(tx: Transaction, job_ids: Iterable[str]) -> None:
     if tx.connection.execute("SELECT 1 FROM waits LIMIT 1").fetchone() is None:
         return
     states = {job_id: _state(tx, job_id) for job_id in job_ids}
-    ended = deque((job_id, state) for job_id, state in states.items() if state is not None and state.final)
+    # What is gone is a part that was forgotten before it ended.
+    ended = deque((job_id, state) for job_id, state in states.items() if state is None or state.final)
     # Those that were cancelled while they waited do not wait any more, whatever else has ended with them.
     tx.connection.executemany("DELETE FROM waits WHERE follower = ?", [(job_id,) for job_id, _ in ended])
     while ended:
         ended.extend((given_up, State.CANCELLED) for given_up in _follow_one(tx, *ended.popleft()))
 
 
-def _follow_one(tx: Transaction, ahead: str, state: State) -> list[str]:
+def _follow_one(tx: Transaction, ahead: str, state: State | None) -> list[str]:
     """Tell those that wait for this job of its end; the ids of those that it ends."""
     execute = tx.connection.execute
     rows = execute("DELETE FROM waits WHERE ahead = ? RETURNING follower", (ahead,)).fetchall()

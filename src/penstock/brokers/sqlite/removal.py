@@ -12,7 +12,7 @@ def trim(tx: Transaction, limit: int, keep_jobs_ms: int, keep_events_ms: int) ->
         "DELETE FROM jobs WHERE n IN"
         " (SELECT n FROM jobs WHERE finished_at IS NOT NULL AND finished_at < ?"
         " AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.n = jobs.n) LIMIT ?)"  # they go with their parent
-        " RETURNING n, queue, state",
+        " RETURNING n, id, queue, state",
         (tx.now - keep_jobs_ms, limit),
     ).fetchall()
     forget(tx, rows)
@@ -34,22 +34,21 @@ def _purge_one(tx: Transaction, job_id: str) -> bool:
     rows = tx.connection.execute(
         "DELETE FROM jobs WHERE id = ? AND state IN ('succeeded', 'failed', 'cancelled')"
         " AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.n = jobs.n)"
-        " RETURNING n, queue, state",
+        " RETURNING n, id, queue, state",
         (job_id,),
     ).fetchall()
     forget(tx, rows)
     return bool(rows)
 
 
-def forget(tx: Transaction, rows: Sequence[tuple[int, str, str]]) -> None:
-    """Delete what belongs to jobs that are gone from their own table."""
+def forget(tx: Transaction, rows: Sequence[tuple[int, str, str, str]]) -> None:
+    """Delete what belongs to jobs that are gone from their own table: of each n, id, queue and state."""
     for table in ("specs", "results", "attempts", "parts"):
         tx.connection.executemany(f"DELETE FROM {table} WHERE n = ?", [(row[0],) for row in rows])  # noqa: S608
     answers.forget_jobs(tx, [row[0] for row in rows])
-    for _, queue, state in rows:
+    for _, _, queue, state in rows:
         tx.depths[queue, state] -= 1
-    if rows:
-        tx.connection.execute(
-            "UPDATE families SET parent = NULL, mode = 'forget', busy = 1"
-            " WHERE parent IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = families.parent)"
-        )
+    tx.connection.executemany(
+        "UPDATE families SET parent = NULL, mode = 'forget', busy = 1 WHERE parent = ?",
+        [(row[1],) for row in rows],
+    )

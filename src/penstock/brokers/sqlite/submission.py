@@ -28,7 +28,7 @@ def submit(tx: Transaction, specs: Sequence[JobSpec], max_depth: int) -> list[Re
     # What a later one of the batch joined has changed since.
     if not counts["joined"]:
         return receipts
-    return [one if one.admission in _FRESH else as_it_stands(tx, one) for one in receipts]
+    return [one if one.admission in FRESH else as_it_stands(tx, one) for one in receipts]
 
 
 def _submit_one(tx: Transaction, spec: JobSpec, room: depth.Room, counts: Counter[str]) -> Receipt:
@@ -48,10 +48,13 @@ def _submit_one(tx: Transaction, spec: JobSpec, room: depth.Room, counts: Counte
     if full is not None:
         return Receipt(admission=Admission.REFUSED, job=None, full=full)
     counts.update({"misses": 1} if looks else ())
-    return insert(tx, lifecycle.accept(spec, tx.now))
+    receipt = insert(tx, lifecycle.accept(spec, tx.now))
+    if receipt.admission is Admission.ACCEPTED:
+        lines.learn(tx.connection, spec)
+    return receipt
 
 
-_FRESH = frozenset({Admission.ACCEPTED, Admission.CACHED})
+FRESH = frozenset({Admission.ACCEPTED, Admission.CACHED})
 
 
 def as_it_stands(tx: Transaction, receipt: Receipt) -> Receipt:
@@ -126,10 +129,8 @@ def insert(tx: Transaction, job: Job) -> Receipt:
         tell(tx, [(job.id, job.state, encode(sharing.HIT_STORY))])
         return Receipt(admission=Admission.CACHED, job=job)
     answers.take_off(tx, n, spec)
-    if line:
-        lines.learn(tx.connection, spec)
-        if job.state is State.QUEUED:
-            lines.arrived(tx.connection, spec.queue, line, rank)
+    if line and job.state is State.QUEUED:
+        lines.arrived(tx.connection, spec.queue, line, rank)
     tell(tx, [(job.id, job.state, NO_DATA if spec.part is None else encode({"part": spec.part}))])
     return Receipt(admission=Admission.ACCEPTED, job=job)
 

@@ -251,7 +251,7 @@ def _settle_one(tx: Transaction, settled: Settlement, ended: depth.Ended, *, lan
         if lands:
             answers.land(tx, n, succeeded=verdict.state is State.SUCCEEDED)
     if settled.ending is not None:
-        _remember(tx, n, past.ended(settled.ending, worker, started_at, tx.now))
+        _remember(tx, n, past.ended(settled.ending, worker or None, started_at, tx.now))
     if verdict.state is State.RUNNING:  # it waits for its parts, and takes up no room of its line
         tx.rings.update({JOBS} if line else ())
         return True
@@ -318,7 +318,7 @@ def change(tx: Transaction, job_id: str, rule: Callable[[Job, int], Job]) -> Job
             after.handbacks,
             after.cancel_requested,
             after.token,
-            after.worker,
+            "" if after.token and after.worker is None else after.worker,  # see renew: nobody knows of it
             after.started_at,
             after.finished_at,
             after.progress and after.progress.fraction,

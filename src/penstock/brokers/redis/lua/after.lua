@@ -148,8 +148,10 @@ local function follow_some(first, last)
   fetch('waits', waiting, theirs, read_wait)
   local touched, met = {}, {}
   for _, id in ipairs(ids) do
+    local counted = {} -- an id that was purged and submitted again stands in the list twice
     for _, one in ipairs(ids_of(following[id] or '')) do
-      local wait = waiting[one]
+      local wait = not counted[one] and waiting[one]
+      counted[one] = true
       if wait then
         wait.left = wait.left - 1
         blame(wait, id_text(id), over[id])

@@ -60,17 +60,20 @@ local function enqueue(queue, rank, id)
   rung[queue] = true
 end
 
--- A worker that sleeps until the first due time must hear of an earlier one.
+-- A worker that sleeps until the first due time must hear of an earlier one. What is first in another queue it may not
+-- have heard of.
 local soonest = {}
 local function schedule(queue, due, id)
   place('due', due, id)
   if not soonest[queue] or due < soonest[queue] then soonest[queue] = due end
 end
 local function ring_if_sooner()
-  local first
-  for queue, due in pairs(soonest) do
-    first = first or redis.call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')[2] or false
-    if not first or due < tonumber(first) then rung[queue] = true end
+  if not next(soonest) then return end
+  local first = redis.call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')
+  local record = first[1] and redis.call('HGET', key('jobs'), first[1])
+  local where = record and queue_of(unpack_record(record).queue)
+  for line, due in pairs(soonest) do
+    if where ~= queue_of(line) or due < tonumber(first[2]) then rung[line] = true end
   end
 end
 

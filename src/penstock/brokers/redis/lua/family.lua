@@ -13,6 +13,7 @@
 local FAMILY = '<I7I4I4I4I4I4I4BBB' -- run, total, done, failed, merged, ready, block, known, skip, over
 local NUMBER, RUN, WITHDRAWAL = '<I4', '<I7', '<I7BI4I4B' -- run, how, from, to, 1 if nothing of the run is needed afterwards
 local FORGET, STOP_THEM = 1, 2
+local GONE = CANCELLED + 1 -- what a part has become that is forgotten before it ended
 local PAGE = 500
 local MERGE_STEPS = 64
 local NO_MERGE = 4294967295
@@ -64,7 +65,7 @@ end
 local function drop_families(ids)
   if #ids == 0 or not there('families') then return end
   for id, one in pairs(families_of(ids)) do
-    withdraw_later(one.run, FORGET, 0, one.total, 1)
+    if there(run_key('parts', one.run)) then withdraw_later(one.run, FORGET, 0, one.total, 1) end
     collect('HDEL', 'families', id)
     collect('HDEL', 'partials', id)
     collect('ZREM', 'deadlines', id)
@@ -107,19 +108,25 @@ end
 local QUEUE_AT = struct.size(RECORD)
 local function withdraw_parts(ids, how)
   local records, bare, gone = each('HMGET', 'jobs', ids), {}, {}
+  local anybody = redis.call('EXISTS', key('followers'), key('waiters')) > 0
+  local function forget_waiting(id, job)
+    if not withdraw_part(id, job, how) then return end
+    gone[#gone + 1] = id
+    if anybody then done(id, GONE) end -- waits for it
+  end
   for i, id in ipairs(ids) do
     local record = records[i]
     if not record then
       bare[#bare + 1] = id
     elseif string.byte(record) < SUCCEEDED then
-      if withdraw_part(id, unpack_record(record), how) then gone[#gone + 1] = id end
+      forget_waiting(id, unpack_record(record))
     elseif how == FORGET then
       count(string.byte(record), string.sub(record, QUEUE_AT + 1, QUEUE_AT + string.byte(record, QUEUE_AT)), -1)
       gone[#gone + 1] = id
     end
   end
   for i, spec in ipairs(each('HMGET', 'specs', bare)) do
-    if spec and withdraw_part(bare[i], untouched(spec), how) then gone[#gone + 1] = bare[i] end
+    if spec then forget_waiting(bare[i], untouched(spec)) end
   end
   for _, name in ipairs({ 'specs', 'jobs', 'results', 'errors', 'progress', 'attempts', 'part_of' }) do
     each('HDEL', name, gone)

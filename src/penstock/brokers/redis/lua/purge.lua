@@ -3,7 +3,7 @@
 local asked = ids_of(ARGV[OWN])
 go_even_without_memory()
 local records = each('HMGET', 'jobs', asked)
-local parts = there('families') and part('family').parts_among(asked) or {} -- they go with their job
+local parts = there('part_of') and part('family').parts_among(asked) or {} -- they go with their job
 local ids, jobs, seen, answer = {}, {}, {}, {}
 for i, id in ipairs(asked) do
   local job = records[i] and not seen[id] and unpack_record(records[i])

@@ -2,7 +2,7 @@
 local ids = ids_of(ARGV[OWN])
 local records = each('HMGET', 'jobs', ids)
 local shares, seen, anew = shares_of(ids), {}, {}
-local parts = there('families') and part('family').parts_among(ids) or {}
+local parts = there('part_of') and part('family').parts_among(ids) or {}
 local landed = {} -- fingerprints of which no job is in flight
 
 -- One waits for it, whoever asked before; and others may, unless they wait for another one already.

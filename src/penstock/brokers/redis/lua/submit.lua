@@ -9,8 +9,9 @@
 -- ARGV[10…] fixed parts, with the stamp but for the time, behind that of a job that waits for others those and
 -- TAIL; then, if some share, what the feed tells of each that joins
 -- Answer: clock, now, positions (from 1) of the jobs that were not kept as they came, of each how it was
--- answered (r repeated, h cached, j joined, x refused), their ids, those jobs (see read), of each that was
--- refused the place of the reason in the following list, and that: depth, limit and drains of a full queue.
+-- answered (a accepted to wait for others, r repeated, h cached, j joined, x refused), their ids, those jobs (see read),
+-- of each that was refused the place of the reason in the following list, and that: depth, limit and drains of a full
+-- queue.
 local ids, delays = ids_of(ARGV[OWN]), ARGV[OWN + 1]
 -- Keeping nothing asks whether a job could be kept: this writes nothing, but is refused like any write.
 if #ids == 0 then redis.call('SETRANGE', key('nothing'), 0, '') end
@@ -209,6 +210,7 @@ local function accept(i, id, fixed, kind, delay, asks)
   local job
   if string.sub(awaited, 16 + i, 16 + i) == '1' then put('waiters', id, string.sub(awaited, 1, 16)) end
   if list then
+    answer(i, 'a', id) -- what becomes of it is only known at the end
     followed[#followed + 1] = part('after').follower(id, list, anyway, now + delay - AFTER, head, queue)
   elseif delay == 0 then
     wait_in_line(kind, id)

@@ -13,7 +13,7 @@ local function past_jobs()
     if not found[1] or tonumber(found[2]) >= ended_before then break end
     local together = ids_of(found[1])
     local read, left = each('HMGET', 'jobs', together), {}
-    local parts = there('families') and part('family').parts_among(together) or {} -- they go with their job
+    local parts = there('part_of') and part('family').parts_among(together) or {} -- they go with their job
     for i, id in ipairs(together) do
       local job = read[i] and unpack_record(read[i])
       if job and job.state >= SUCCEEDED and job.finished == tonumber(found[2]) and not seen[id] and not parts[id] then
