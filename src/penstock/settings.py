@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -17,6 +16,7 @@ from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.keys import Key, from_entry
 from penstock.core.rate import USUAL_RATE, Rate, rate_of
 from penstock.core.units import milliseconds, size
+from penstock.machine import available_cpus, available_memory
 from penstock.telemetry.logs import LogFormat
 
 
@@ -40,24 +40,6 @@ MAX_PORT = 65_535
 _HTTP_ADDR = re.compile(r"(?P<host>[^:\[\]\s]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 _QUEUE = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
-
-_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-
-
-def available_memory() -> int:
-    """Bytes this process may use: the machine's memory, or its container's if that is less."""
-    limits = [psutil.virtual_memory().total]
-    for path in _CGROUP_LIMITS:
-        try:
-            limits.append(int(path.read_text()))
-        except (OSError, ValueError):
-            continue  # not in a container of this kind, or one without a limit
-    return min(limits)
-
-
-def available_cpus() -> int:
-    """CPUs this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _broker_url() -> str:
@@ -134,7 +116,7 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_.\-]{1,100}$",
         description="this node's name, written on the jobs it takes and runs; the host name by default",
     )
-    host: str = Field(default_factory=_host, description="address the API listens on")
+    host: str = Field(default_factory=_host, description="address the API listens on, and the page")
     port: int = Field(default_factory=_port, ge=0, le=MAX_PORT, description="port the API listens on")
     insecure: bool = Field(default=False, description="allow listening on a public address without API keys")
     api_keys: Words = Field(

@@ -465,6 +465,12 @@ def test_public_address_is_refused(penstock):
             assert "--insecure" in one_error(told)
 
 
+def test_the_page_listens_where_the_api_would(penstock, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_HOST", "192.0.2.1")
+    told = penstock("page")
+    assert (told.code, "to serve it on 192.0.2.1" in one_error(told)) == (USAGE, True)
+
+
 def test_file_of_a_dead_node_is_ignored(penstock, tmp_path):
     with subprocess.Popen(["true"]) as ended:
         pass

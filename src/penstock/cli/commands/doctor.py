@@ -1,6 +1,5 @@
 """``penstock doctor``: looks at everything that usually goes wrong, and says what to do."""
 
-import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -18,7 +17,8 @@ from penstock.client import AsyncClient, messages
 from penstock.core.catalog import load
 from penstock.core.errors import PenstockError
 from penstock.core.units import readable_size
-from penstock.settings import Settings, available_memory
+from penstock.machine import available_cpus, available_memory
+from penstock.settings import Settings
 
 LOW_DISK = 500 * 2**20
 
@@ -53,7 +53,7 @@ def _here(chosen: Settings, url: str | None) -> list[Finding]:
     node = url or chosen.url or announce.node_url(chosen)
     return [
         ("version", True, f"penstock {__version__}, Python {sys.version.partition(' ')[0]}"),
-        ("machine", True, f"{os.cpu_count()} CPUs, {readable_size(available_memory())} memory"),
+        ("machine", True, f"{available_cpus()} CPUs, {readable_size(available_memory())} memory"),
         ("disk", free > LOW_DISK, f"{readable_size(free)} free here"),
         _tasks(chosen),
         (
