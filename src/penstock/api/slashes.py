@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 
 class Slashes:
-    """The last resort of a `Router` that redirects nothing itself; raises what that does where there is no route."""
+    """The last resort of a `Router` that redirects nothing itself; raises what that does for no route."""
 
     def __init__(self, router: Router) -> None:
         self._router = router

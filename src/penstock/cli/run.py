@@ -10,16 +10,15 @@ from typing import Annotated, Any, NoReturn
 import httpx
 import msgspec
 import typer
-from pydantic import ValidationError
 
 from penstock.app.broker import BrokerNeverCame
-from penstock.cli import announce, show
+from penstock.cli import show
 from penstock.client import AsyncClient
 from penstock.core.catalog import load
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.core.problems import in_words
 from penstock.settings import Settings
 from penstock.telemetry import logs
+from penstock.whereabouts import read
 
 Url = Annotated[str | None, typer.Option("--url", help="Node to talk to. [PENSTOCK_URL]")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -81,15 +80,8 @@ def _exit_code(error: PenstockError) -> ExitCode:
 
 
 def settings(**given: Any) -> Settings:
-    """The settings of the environment, with the command's own options on top.
-
-    Raises INVALID_REQUEST naming the variables that cannot be understood.
-    """
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as invalid:
-        told = [f"PENSTOCK_{field.upper()}: {said}" for field, said in in_words(invalid.errors()) if field]
-        raise PenstockError(ErrorCode.INVALID_REQUEST, "; ".join(told) or str(invalid)) from None
+    """The settings of the environment, with the command's own options on top; raises as `read` does."""
+    return read(Settings, **given)
 
 
 def with_client(
@@ -112,10 +104,9 @@ async def client(url: str | None) -> AsyncIterator[AsyncClient]:
     Without any of them, the application itself answers in this process, on the broker.
     """
     chosen = settings()
-    target = url or chosen.url or announce.node_url(chosen)
+    target = url or chosen.node_url
     if target is not None:
-        key = None if chosen.api_key is None else chosen.api_key.get_secret_value()
-        async with AsyncClient(target, api_key=key, patience_s=0) as remote:
+        async with AsyncClient(target, api_key=chosen.key, patience_s=0) as remote:
             yield remote
         return
     logs.configure(chosen.log_format, "warning")

@@ -10,7 +10,7 @@ import typer
 
 from penstock import __version__
 from penstock.app.broker import without_password
-from penstock.cli import announce, show
+from penstock.cli import show
 from penstock.cli.remains import Finding, remains
 from penstock.cli.run import ExitCode, Json, Url, plain_errors, settings, with_client
 from penstock.client import AsyncClient, messages
@@ -50,7 +50,7 @@ def command() -> typer.Typer:
 
 def _here(chosen: Settings, url: str | None) -> list[Finding]:
     free = shutil.disk_usage(Path.cwd()).free
-    node = url or chosen.url or announce.node_url(chosen)
+    node = url or chosen.node_url
     return [
         ("version", True, f"penstock {__version__}, Python {sys.version.partition(' ')[0]}"),
         ("machine", True, f"{available_cpus()} CPUs, {readable_size(available_memory())} memory"),

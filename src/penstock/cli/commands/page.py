@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from penstock.app.reference import tell_tasks
-from penstock.cli import announce
 from penstock.cli.options import Host, Insecure
 from penstock.cli.run import ExitCode, Url, fail, plain_errors, settings
 from penstock.settings import Settings
@@ -37,7 +36,10 @@ def command() -> typer.Typer:
         with plain_errors():
             chosen = settings(host=host, insecure=insecure)
             if not (chosen.on_loopback or chosen.insecure):
-                fail(f"the page asks nobody for a key; add --insecure to serve it on {chosen.host}", ExitCode.USAGE)
+                fail(
+                    f"the page asks nobody for a key; add --insecure to serve it on {chosen.host}",
+                    ExitCode.USAGE,
+                )
             if importlib.util.find_spec("streamlit") is None:
                 fail('the page needs Streamlit: pip install "penstock[streamlit]"', ExitCode.USAGE)
             tell_tasks(chosen)
@@ -63,9 +65,9 @@ def _words(host: str, port: int) -> list[str]:
 def _environment(chosen: Settings, url: str | None, *, alone: bool) -> dict[str, str]:
     """With the node to talk to, as every command finds it, and the key for it; without any if ``alone``."""
     told = {name: value for name, value in os.environ.items() if name != "PENSTOCK_URL"}
-    node = None if alone else url or chosen.url or announce.node_url(chosen)
+    node = None if alone else url or chosen.node_url
     if node is not None:
         told["PENSTOCK_URL"] = node
-    if chosen.api_key is not None:
-        told["PENSTOCK_API_KEY"] = chosen.api_key.get_secret_value()
+    if chosen.key is not None:
+        told["PENSTOCK_API_KEY"] = chosen.key
     return told
