@@ -330,7 +330,7 @@ def test_tasks(penstock):
 
 
 def test_queues_are_listed_paused_and_resumed(penstock):
-    assert "no queue was used yet" in penstock("queues").out
+    assert "no queue has any job" in penstock("queues").out
     penstock("submit", "noop")
     (queue,) = penstock("queues", "--pause", "default", "--json").well()
     assert (queue["paused"], queue["queued"]) == (True, 1)

@@ -32,7 +32,7 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/queues")
     async def queues(request: Request, clients: Clients = False) -> Response:
-        """Every queue that was ever used, with its depths."""
+        """Every queue that has jobs, is paused, or has a limit of its own, with its depths."""
         views = [queue_view(queue) for queue in (await desk.stats()).queues]
         if clients:
             waits = await desk.clients.waits(confined_to(key_of(request)))

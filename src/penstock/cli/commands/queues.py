@@ -70,7 +70,7 @@ def _limit(jobs: str) -> int | None:
 
 def _show(queues: list[dict[str, Any]], *, clients: bool) -> None:
     columns = ("queue", "queued", "running", "scheduled", "limit", "ended/s", "head waits", "")
-    show.table(columns, map(_row, queues), "no queue was used yet")
+    show.table(columns, map(_row, queues), "no queue has any job")
     if clients:
         show.table(("queue", "client", "queued"), _waits(queues), "no client's jobs wait")
 
