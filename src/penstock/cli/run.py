@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
@@ -60,11 +61,16 @@ def fail(message: str, code: ExitCode) -> NoReturn:
 
 
 @contextmanager
-def plain_errors(*, as_json: bool = False) -> Iterator[None]:
-    """Turn what may go wrong into one line, or into the API's envelope on stdout with ``--json``."""
+def plain_errors(*, as_json: bool = False, word_fd: int | None = None) -> Iterator[None]:
+    """Turn what may go wrong into one line, or into the API's envelope on stdout with ``--json``.
+
+    Of processes that share ``word_fd`` only the first says it: they fail for the same reason.
+    """
     try:
         yield
     except PenstockError as error:
+        if word_fd is not None and not os.read(word_fd, 1):
+            raise typer.Exit(_exit_code(error)) from None
         if as_json:
             show.error_json(error)
         fail(error.message, _exit_code(error))
