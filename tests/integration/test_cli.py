@@ -338,6 +338,14 @@ def test_queues_are_listed_paused_and_resumed(penstock):
     assert not penstock("queues", "--resume", "default", "--json").well()[0]["paused"]
 
 
+def test_pausing_a_queue_that_nobody_knows_is_noted(penstock):
+    penstock("submit", "noop", "--n", 1, "--json").well()
+    assert "note:" not in penstock("queues", "--pause", "default").err
+    told = penstock("queues", "--pause", "no_such", "--json")
+    assert {queue["name"]: queue["paused"] for queue in told.well()} == {"default": True, "no_such": True}
+    assert "no job is in the queue no_such and no worker takes jobs from it" in told.err
+
+
 def test_workers_without_any(penstock):
     assert penstock("workers", "--json").well() == []
     assert "penstock worker" in penstock("workers").out

@@ -43,9 +43,11 @@ def router(office: Office) -> APIRouter:
 
     @routes.post("/queues/{name}/pause")
     async def pause(name: QueueName) -> dict[str, Any]:
-        """Give out no more jobs of this queue; running ones go on, submissions are kept."""
-        await desk.pause(name)
-        return {"name": name, "paused": True}
+        """Give out no more jobs of this queue; running ones go on, submissions are kept.
+
+        ``known`` is false if it has no job and no worker takes jobs from it: the name may be misspelt.
+        """
+        return {"name": name, "paused": True, "known": await desk.pause(name)}
 
     @routes.post("/queues/{name}/resume")
     async def resume(name: QueueName) -> dict[str, Any]:
