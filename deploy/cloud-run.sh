@@ -57,6 +57,7 @@ push_image() {
 }
 
 # Cloud Run asks for no identity, the API asks for a key. CPU all the time: history is written between requests.
+# No PENSTOCK_TRUSTED_PROXIES: which hop of X-Forwarded-For could be believed is not documented, see the guide.
 deploy_api() {
   run gcloud run deploy penstock-api "${place[@]}" --image "$image" --args api --port 8000 \
     --set-secrets "$(joined "${api_secrets[@]}")" --allow-unauthenticated \

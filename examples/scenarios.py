@@ -1,6 +1,6 @@
 """One task over many inputs, as one set with one progress bar: the price of a call, strike by strike.
 
-Needs a node: `penstock up examples/own_task.py`. Another address than the default is read from PENSTOCK_URL.
+Needs a node: `penstock up examples/own_task.py`. It is found where it was started, or by PENSTOCK_URL.
 """
 
 import argparse

@@ -1,20 +1,17 @@
 """Submit a job from Python, wait for it, print the answer.
 
-Needs a node: `penstock up examples/own_task.py`. Another address than the default is read from PENSTOCK_URL.
+Needs a node: `penstock up examples/own_task.py`. It is found where it was started, or by PENSTOCK_URL.
 """
 
 import argparse
-import os
 import sys
 
 from penstock import Client, PenstockError
 
-URL = os.environ.get("PENSTOCK_URL", "http://127.0.0.1:8000")
-
 
 def main(batches: int) -> None:
     """Three strikes at once; the slots share them."""
-    with Client(URL) as client:
+    with Client() as client:
         params = {"volatility": 0.25, "batches": batches}
         jobs = client.submit_many(
             {"task": "asian_call", "params": params | {"strike": strike}} for strike in (95, 100, 105)

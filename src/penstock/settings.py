@@ -8,16 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import psutil
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BeforeValidator, Field, field_validator
+from pydantic_settings import NoDecode
 
 from penstock.core.addresses import networks
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.keys import Key, from_entry
 from penstock.core.rate import USUAL_RATE, Rate, rate_of
 from penstock.core.units import milliseconds, size
+from penstock.machine import available_cpus, available_memory
 from penstock.telemetry.logs import LogFormat
+from penstock.whereabouts import Whereabouts
 
 
 def _words(value: object) -> object:
@@ -40,35 +41,6 @@ MAX_PORT = 65_535
 _HTTP_ADDR = re.compile(r"(?P<host>[^:\[\]\s]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 _QUEUE = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
-
-_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-
-
-def available_memory() -> int:
-    """Bytes this process may use: the machine's memory, or its container's if that is less."""
-    limits = [psutil.virtual_memory().total]
-    for path in _CGROUP_LIMITS:
-        try:
-            limits.append(int(path.read_text()))
-        except (OSError, ValueError):
-            continue  # not in a container of this kind, or one without a limit
-    return min(limits)
-
-
-def available_cpus() -> int:
-    """CPUs this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _broker_url() -> str:
-    """The server that the variables of older deployments name, else a file."""
-    given = os.environ.get
-    if address := given("REDIS_ADDR"):
-        return f"redis://{address}/0"
-    for scheme in ("redis", "valkey"):
-        if host := given(f"{scheme.upper()}_HOST"):
-            return f"{scheme}://{host}:{given(f'{scheme.upper()}_PORT') or 6379}/0"
-    return "sqlite:///.penstock/penstock.db"
 
 
 def _http_addr() -> tuple[str, str]:
@@ -110,31 +82,19 @@ def _plainly(check: Callable[[], object]) -> None:
         raise ValueError(refused.message) from None
 
 
-class Settings(BaseSettings):
+class Settings(Whereabouts):
     """Durations are seconds or ``10m``; sizes are bytes or ``512MiB``; lists are separated by commas.
 
     That is how they are written in the environment; in code they are milliseconds and bytes.
     """
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", env_file=".env", extra="ignore", frozen=True)
-
-    broker_url: str = Field(
-        default_factory=_broker_url,
-        description="where jobs are kept: sqlite:///path, redis://host:6379/0, rediss://, valkey://,"
-        " redis+sentinel:// or redis+cluster://",
-    )
-    namespace: str = Field(
-        default="penstock",
-        pattern=r"^[A-Za-z0-9_.\-]{1,100}$",
-        description="keeps deployments that share one Redis or Valkey apart",
-    )
     tasks: Words = Field(default=(), description="modules (names or .py files) whose tasks are served")
     node: str = Field(
         default_factory=socket.gethostname,
         pattern=r"^[A-Za-z0-9_.\-]{1,100}$",
         description="this node's name, written on the jobs it takes and runs; the host name by default",
     )
-    host: str = Field(default_factory=_host, description="address the API listens on")
+    host: str = Field(default_factory=_host, description="address the API listens on, and the page")
     port: int = Field(default_factory=_port, ge=0, le=MAX_PORT, description="port the API listens on")
     insecure: bool = Field(default=False, description="allow listening on a public address without API keys")
     api_keys: Words = Field(
@@ -154,10 +114,6 @@ class Settings(BaseSettings):
     )
     hsts: Duration | None = Field(
         default=None, description="how long browsers are told to use TLS alone; set it only behind TLS"
-    )
-    url: str | None = Field(default=None, description="node that the command line talks to")
-    api_key: SecretStr | None = Field(
-        default=None, description="key that the command line and the Python client send"
     )
     slots: int = Field(
         default_factory=available_cpus, ge=1, le=1024, description="attempts at a time per worker"

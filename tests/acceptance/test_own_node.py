@@ -78,6 +78,29 @@ def test_a_script_without_a_guard_is_told(folder):
     until(lambda: not left_in(folder), what="nobody is left")
 
 
+def test_a_port_that_somebody_else_took_meanwhile_is_left_to_him(folder):
+    body = """
+    import http.server, threading
+    from penstock.client import own_node
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+        def log_message(self, *_): ...
+    other = http.server.HTTPServer(("127.0.0.1", 0), Other)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    free, told = own_node._free_port, [other.server_port]
+    own_node._free_port = lambda: told.pop() if told else free()
+    with Executor(max_workers=1) as pool:
+        print(pool.submit(square, 3).result(), told)
+    other.shutdown()
+    other.server_close()
+"""
+    script = start(folder, GUARD + body)
+    printed, _ = script.communicate(timeout=ENDS_S)
+    assert (printed, script.returncode) == ("9 []\n", 0)
+
+
 def test_a_killed_script_leaves_no_node(folder):
     body = """
     with Executor(max_workers=1) as pool:

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.slow
 BUTTON = "Find the cheapest purchase"
 FOUND = "The cheapest purchase"
 QUIET = ("background-networking", "component-update", "sync", "quic", "gpu", "dev-shm-usage")
+HOST = "127.0.0.2"
+"""Loopback, but not the address that the page has by default."""
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +112,7 @@ def test_a_node_that_is_away_is_told_and_the_page_can_do_without(monkeypatch):
 def test_in_a_real_browser(paused):
     port = unused_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    environment["PENSTOCK_HOST"] = HOST
     words = [sys.executable, "-m", "penstock", "page", "--port", str(port), "--url", paused.url]
     serving = subprocess.Popen(words, env=environment, cwd=paused.folder, stdout=subprocess.DEVNULL)
     try:
@@ -118,7 +121,7 @@ def test_in_a_real_browser(paused):
             browser = playwright.chromium.launch(executable_path=chromium_program(), args=flags)
             page = browser.new_page()
             until(lambda: answers(port), what="the page is served")
-            page.goto(f"http://127.0.0.1:{port}")
+            page.goto(f"http://{HOST}:{port}")
             page.get_by_role("button", name=BUTTON).click()
             expect(page.get_by_text("waiting for a worker")).to_be_visible(timeout=60_000)
             resume(paused)
@@ -134,6 +137,6 @@ def test_in_a_real_browser(paused):
 
 def answers(port):
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/_stcore/health", timeout=30).status_code == 200
+        return httpx.get(f"http://{HOST}:{port}/_stcore/health", timeout=30).status_code == 200
     except httpx.TransportError:
         return False

@@ -22,6 +22,8 @@ MAY_IMPORT = {
     "ports": {"core"},
     "history_port": {"core"},
     "worker_ports": {"core"},
+    "machine": set(),
+    "whereabouts": {"core"},
     "brokers": {"core", "ports", "brokers"},
     "executors": {"core", "worker_ports", "executors"},
     "history": {"core", "history_port", "history"},
@@ -30,9 +32,9 @@ MAY_IMPORT = {
     "service": {"core", "ports", "history_port", "service"},
     "worker": {"core", "ports", "worker_ports", "worker"},
     "api": {"core", "ports", "service", "api"},
-    "client": {"core", "client"},
+    "client": {"core", "whereabouts", "client"},
     "tasks": {"core", "tasks"},
-    "settings": {"core", "telemetry"},
+    "settings": {"core", "machine", "whereabouts", "telemetry"},
     "app": {
         *(
             "core",

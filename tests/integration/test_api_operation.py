@@ -2,6 +2,7 @@
 
 import socket
 
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock import __version__
@@ -90,9 +91,18 @@ async def test_health_is_degraded_without_a_broker(house, monkeypatch):
     assert health["broker"] == {"status": "unavailable", "reason": "the disk went away"}
 
 
+async def test_pausing_tells_whether_anybody_knows_the_queue(house):
+    async def known(name):
+        return (await house.ask("POST", f"/queues/{name}/pause")).json()["known"]
+
+    await house.broker.renew(replace(house.hands.info, queues=("served",)), [])
+    await house.submit()
+    assert [await known(name) for name in ("default", "served", "no_such")] == [True, True, False]
+
+
 async def test_paused_queue_gives_nothing_out_and_takes_everything_in(house):
     answer = await house.ask("POST", "/queues/default/pause")
-    assert (answer.status_code, answer.json()) == (200, {"name": "default", "paused": True})
+    assert (answer.status_code, answer.json()) == (200, {"name": "default", "paused": True, "known": False})
     job_id = await house.submit()
     assert await house.broker.claim("hands/1", ["default"], 1, 0.05) == []
     (queue,) = (await house.ask("GET", "/queues")).json()["queues"]

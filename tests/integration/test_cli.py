@@ -330,12 +330,20 @@ def test_tasks(penstock):
 
 
 def test_queues_are_listed_paused_and_resumed(penstock):
-    assert "no queue was used yet" in penstock("queues").out
+    assert "no queue has any job" in penstock("queues").out
     penstock("submit", "noop")
     (queue,) = penstock("queues", "--pause", "default", "--json").well()
     assert (queue["paused"], queue["queued"]) == (True, 1)
     assert "paused" in penstock("queues").out
     assert not penstock("queues", "--resume", "default", "--json").well()[0]["paused"]
+
+
+def test_pausing_a_queue_that_nobody_knows_is_noted(penstock):
+    penstock("submit", "noop", "--n", 1, "--json").well()
+    assert "note:" not in penstock("queues", "--pause", "default").err
+    told = penstock("queues", "--pause", "no_such", "--json")
+    assert {queue["name"]: queue["paused"] for queue in told.well()} == {"default": True, "no_such": True}
+    assert "no job is in the queue no_such and no worker takes jobs from it" in told.err
 
 
 def test_workers_without_any(penstock):
@@ -463,6 +471,12 @@ def test_public_address_is_refused(penstock):
             told = penstock(command, "--host", host, "--port", 0)
             assert told.code == USAGE
             assert "--insecure" in one_error(told)
+
+
+def test_the_page_listens_where_the_api_would(penstock, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_HOST", "192.0.2.1")
+    told = penstock("page")
+    assert (told.code, "to serve it on 192.0.2.1" in one_error(told)) == (USAGE, True)
 
 
 def test_file_of_a_dead_node_is_ignored(penstock, tmp_path):

@@ -84,6 +84,10 @@ def ended(node):
         node.kill()
 
 
+def errors_of(node):
+    return [line for line in node.log.splitlines() if line.startswith("error: ")]
+
+
 def note_of(node):
     return node.folder / "penstock.db.node.json"
 
@@ -185,9 +189,27 @@ def test_what_can_never_work_is_said_once(make_node, what):
         node = make_node(**options)
         node.launch()
         assert node.wait() == 2
-    errors = {line for line in node.log.splitlines() if line.startswith("error: ")}
-    assert len(errors) == 1
+    assert len(errors_of(node)) == 1
     assert "Traceback" not in node.log
+
+
+BOTH_AT_ONCE = """
+import os, pathlib, time
+pathlib.Path(f"at-{os.getpid()}").touch()
+give_up = time.monotonic() + 20
+while len(list(pathlib.Path().glob("at-*"))) < 2 and time.monotonic() < give_up:
+    time.sleep(0.01)
+raise RuntimeError("never works")
+"""
+
+
+def test_a_module_that_fails_in_both_processes_at_once_is_said_once(make_node, tmp_path):
+    (tmp_path / "both.py").write_text(BOTH_AT_ONCE)
+    node = make_node(tasks=tmp_path / "both.py")
+    node.launch()
+    assert node.wait() == 2
+    (error,) = errors_of(node)
+    assert "RuntimeError: never works" in error
 
 
 def test_broker_that_is_away_is_waited_for(make_node, tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from penstock.core.errors import PenstockError
-from penstock.settings import Settings, available_cpus, available_memory
+from penstock.machine import available_cpus, available_memory
+from penstock.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 ROW = re.compile(r"^\| `PENSTOCK_(?P<name>\w+)` \| (?P<default>.*?) \| (?P<meaning>.*?) \|$", re.MULTILINE)

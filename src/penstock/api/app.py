@@ -13,6 +13,7 @@ from penstock.api import errors, routes, security
 from penstock.api.doors import Doors
 from penstock.api.guards import Guard
 from penstock.api.office import Office
+from penstock.api.slashes import Slashes
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -35,8 +36,10 @@ def create_app(office: Office, lifespan: Lifespan | None = None) -> FastAPI:
         lifespan=life,
         docs_url=None,  # see `routes.docs`: FastAPI's own loads its page from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # see `slashes`
         routes=sorted(_routes(office), key=_turn),
     )
+    app.router.default = Slashes(app.router)
     errors.install(app)
     security.describe(app, office.entrance)
     _protect(app, office)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
 import structlog
 
@@ -41,16 +42,17 @@ class Launcher:
         if self._parent_fd is not None:
             loop.add_reader(self._parent_fd, self._orphaned, self._parent_fd)
         reading, writing = os.pipe()
+        word = _pipe_with_a_byte()
         try:
-            keepers = [asyncio.create_task(self._keep(role, reading)) for role in ("worker", "api")]
+            keepers = [asyncio.create_task(self._keep(role, reading, word)) for role in ("worker", "api")]
             await self._stopping.wait()
             # The worker first: while it drains, the API still takes jobs, which are kept.
             await self._end("worker")
             await self._end("api")
             await asyncio.gather(*keepers)
         finally:
-            os.close(writing)
-            os.close(reading)
+            for each in (writing, reading, word):
+                os.close(each)
         return self._failed
 
     def _stop(self) -> None:
@@ -72,12 +74,14 @@ class Launcher:
         if process is not None:
             await process.wait()
 
-    async def _keep(self, role: str, reading: int) -> None:
+    async def _keep(self, role: str, reading: int, word: int) -> None:
         pause_s, began_before = FIRST_PAUSE_S, False
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             began = loop.time()
-            status = await self._once(role, reading)
+            # At first both may fail at once for one reason; what fails later always has the word.
+            shared = {"--parent-fd": reading} | ({} if began_before else {"--word-fd": word})
+            status = await self._once(role, shared)
             if self._stopping.is_set():
                 return
             if status == ExitCode.USAGE and not began_before:
@@ -90,17 +94,16 @@ class Launcher:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
 
-    async def _once(self, role: str, reading: int) -> int:
+    async def _once(self, role: str, shared: Mapping[str, int]) -> int:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "penstock",
             role,
-            "--parent-fd",
-            str(reading),
+            *(word for option, fd in shared.items() for word in (option, str(fd))),
             *self._modules,
             env=self._environment,
-            pass_fds=[reading],
+            pass_fds=shared.values(),
             start_new_session=True,  # Ctrl-C is for this process, which then stops them in order
         )
         self._running[role] = process
@@ -110,6 +113,14 @@ class Launcher:
             return await process.wait()
         finally:
             del self._running[role]
+
+
+def _pipe_with_a_byte() -> int:
+    """The reading end: whoever reads first gets the byte, everybody else the end."""
+    reading, writing = os.pipe()
+    os.write(writing, b"!")
+    os.close(writing)
+    return reading
 
 
 def _as_environment(settings: Settings) -> dict[str, str]:

@@ -22,6 +22,7 @@ Slots = Annotated[int | None, typer.Option(help="Attempts at a time. [PENSTOCK_S
 Queues = Annotated[str | None, typer.Option(help="Queues to take jobs from, with commas. [PENSTOCK_QUEUES]")]
 BrokerUrl = Annotated[str | None, typer.Option("--broker", help="Where jobs are kept. [PENSTOCK_BROKER_URL]")]
 ParentFd = Annotated[int | None, typer.Option("--parent-fd", hidden=True)]
+WordFd = Annotated[int | None, typer.Option("--word-fd", hidden=True)]
 
 
 def begin(modules: list[str] | None, broker: str | None, **given: Any) -> Settings:

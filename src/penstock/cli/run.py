@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
@@ -10,16 +11,15 @@ from typing import Annotated, Any, NoReturn
 import httpx
 import msgspec
 import typer
-from pydantic import ValidationError
 
 from penstock.app.broker import BrokerNeverCame
-from penstock.cli import announce, show
+from penstock.cli import show
 from penstock.client import AsyncClient
 from penstock.core.catalog import load
 from penstock.core.errors import ErrorCode, PenstockError
-from penstock.core.problems import in_words
 from penstock.settings import Settings
 from penstock.telemetry import logs
+from penstock.whereabouts import read
 
 Url = Annotated[str | None, typer.Option("--url", help="Node to talk to. [PENSTOCK_URL]")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -61,11 +61,16 @@ def fail(message: str, code: ExitCode) -> NoReturn:
 
 
 @contextmanager
-def plain_errors(*, as_json: bool = False) -> Iterator[None]:
-    """Turn what may go wrong into one line, or into the API's envelope on stdout with ``--json``."""
+def plain_errors(*, as_json: bool = False, word_fd: int | None = None) -> Iterator[None]:
+    """Turn what may go wrong into one line, or into the API's envelope on stdout with ``--json``.
+
+    Of processes that share ``word_fd`` only the first says it: they fail for the same reason.
+    """
     try:
         yield
     except PenstockError as error:
+        if word_fd is not None and not os.read(word_fd, 1):
+            raise typer.Exit(_exit_code(error)) from None
         if as_json:
             show.error_json(error)
         fail(error.message, _exit_code(error))
@@ -81,15 +86,8 @@ def _exit_code(error: PenstockError) -> ExitCode:
 
 
 def settings(**given: Any) -> Settings:
-    """The settings of the environment, with the command's own options on top.
-
-    Raises INVALID_REQUEST naming the variables that cannot be understood.
-    """
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as invalid:
-        told = [f"PENSTOCK_{field.upper()}: {said}" for field, said in in_words(invalid.errors()) if field]
-        raise PenstockError(ErrorCode.INVALID_REQUEST, "; ".join(told) or str(invalid)) from None
+    """The settings of the environment, with the command's own options on top; raises as `read` does."""
+    return read(Settings, **given)
 
 
 def with_client(
@@ -112,10 +110,9 @@ async def client(url: str | None) -> AsyncIterator[AsyncClient]:
     Without any of them, the application itself answers in this process, on the broker.
     """
     chosen = settings()
-    target = url or chosen.url or announce.node_url(chosen)
+    target = url or chosen.node_url
     if target is not None:
-        key = None if chosen.api_key is None else chosen.api_key.get_secret_value()
-        async with AsyncClient(target, api_key=key, patience_s=0) as remote:
+        async with AsyncClient(target, api_key=chosen.key, patience_s=0) as remote:
             yield remote
         return
     logs.configure(chosen.log_format, "warning")

@@ -14,7 +14,7 @@ from penstock.client.gathering import Counts, Failures, Ready
 from penstock.client.handles import AsyncHandle, HasId, id_of
 from penstock.client.messages import Call
 from penstock.client.patience import PATIENCE_S, Patience
-from penstock.client.shell import TIMEOUT_S, Shell, Turns, address, headers, read
+from penstock.client.shell import TIMEOUT_S, Shell, Turns, read
 from penstock.core.errors import PenstockError
 from penstock.core.submission import JobView, Submission, TaskView
 
@@ -33,9 +33,9 @@ class AsyncClient(Shell):
         api_key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(url, timeout_s, patience_s)
+        super().__init__(url, timeout_s, patience_s, api_key)
         self._http = httpx.AsyncClient(
-            base_url=address(self.url), timeout=timeout_s, headers=headers(api_key), transport=transport
+            base_url=self._address, timeout=timeout_s, headers=self._headers, transport=transport
         )
 
     async def __aenter__(self) -> Self:

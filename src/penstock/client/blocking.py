@@ -14,7 +14,7 @@ from penstock.client.gathering import Counts, Failures, Ready
 from penstock.client.handles import Handle, HasId, id_of
 from penstock.client.messages import Call
 from penstock.client.patience import PATIENCE_S, Patience
-from penstock.client.shell import TIMEOUT_S, Shell, Turns, address, headers, read
+from penstock.client.shell import TIMEOUT_S, Shell, Turns, read
 from penstock.core.errors import PenstockError
 from penstock.core.submission import JobView, Submission, TaskView
 
@@ -24,10 +24,11 @@ Answer = TypeVar("Answer")
 class Client(Shell):
     """Talks to a node. Every method raises `PenstockError` with the node's code and message.
 
-    ``url`` is the node's address, by default PENSTOCK_URL or http://127.0.0.1:8000; ``timeout_s`` the
-    longest silence of the node that is accepted; ``api_key`` what the node knows us by, by default
-    PENSTOCK_API_KEY. For ``patience_s`` a request is repeated, when that cannot do harm: see `patience`. With
-    0 nothing is repeated, and submissions get no keys of their own.
+    ``url`` is the node's address, by default PENSTOCK_URL, else the node on this machine that serves the same
+    broker, else http://127.0.0.1:8000; ``timeout_s`` the longest silence of the node that is accepted;
+    ``api_key`` what the node knows us by, by default PENSTOCK_API_KEY. For ``patience_s`` a request is
+    repeated, when that cannot do harm: see `patience`. With 0 nothing is repeated, and submissions get no
+    keys of their own.
     """
 
     def __init__(
@@ -38,8 +39,8 @@ class Client(Shell):
         patience_s: float = PATIENCE_S,
         api_key: str | None = None,
     ) -> None:
-        super().__init__(url, timeout_s, patience_s)
-        self._http = httpx.Client(base_url=address(self.url), timeout=timeout_s, headers=headers(api_key))
+        super().__init__(url, timeout_s, patience_s, api_key)
+        self._http = httpx.Client(base_url=self._address, timeout=timeout_s, headers=self._headers)
 
     def __enter__(self) -> Self:
         return self

@@ -17,9 +17,11 @@ from pathlib import Path
 import httpx
 
 from penstock.core.errors import ErrorCode, PenstockError
+from penstock.whereabouts import Whereabouts, read
 
 HOST = "127.0.0.1"
 READY_S, STOP_S, LOOK_S = 60.0, 15.0, 0.05
+MOST_PORTS, PORT_IS_TAKEN = 3, "cannot listen on"
 LOG_TAIL = 2_000
 WITHIN = "PENSTOCK_WITHIN_EXECUTOR"
 """Set in such a node, so that a script which is imported there for its tasks starts no further one."""
@@ -39,16 +41,26 @@ class OwnNode:
     def __init__(self, modules: Iterable[str], queues: Iterable[str], slots: int | None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="penstock-executor-"))
         self._log = self._folder / "node.log"
+        # The store is gone with the executor, so no power cut can matter to it.
+        self._own = read(
+            Whereabouts, broker_url=f"sqlite:///{self._folder / 'penstock.db'}?synchronous=normal"
+        )
+        self._modules = list(modules)
+        self._chosen = _settings(self._folder, self._own.broker_url, queues, slots)
+        self._ports = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._ports += 1
         port = _free_port()
         self.url = f"http://{HOST}:{port}"
-        chosen = _settings(self._folder, port, queues, slots)
         reading, self._writing = os.pipe()
-        command = [sys.executable, "-m", "penstock", "up", "--parent-fd", str(reading), *modules]
+        command = [sys.executable, "-m", "penstock", "up", "--parent-fd", str(reading), *self._modules]
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(  # noqa: S603 - this Python, our own words
                     command,
-                    env=_environment() | chosen,
+                    env=_environment() | self._chosen | {"PENSTOCK_PORT": str(port)},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -62,13 +74,19 @@ class OwnNode:
         """Return when it answers; raises NODE_UNREACHABLE with the end of its log if it never will."""
         give_up = time.monotonic() + READY_S
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > give_up:
-                log = self._log.read_text(errors="replace")[-LOG_TAIL:]
+            if self._process.poll() is None and time.monotonic() < give_up:
+                time.sleep(LOOK_S)
+                continue
+            log = self._log.read_text(errors="replace")[-LOG_TAIL:]
+            if PORT_IS_TAKEN not in log or self._ports == MOST_PORTS:
                 message = f"the executor's own node did not start; it says:\n{log}"
                 raise PenstockError(ErrorCode.NODE_UNREACHABLE, message)
-            time.sleep(LOOK_S)
+            os.close(self._writing)
+            self._start()
 
     def _answers(self) -> bool:
+        if self._own.announced_url != self.url:
+            return False  # whoever answers there is another
         try:
             return httpx.get(f"{self.url}/livez", timeout=5, trust_env=False).status_code == 200
         except httpx.TransportError:
@@ -87,6 +105,7 @@ class OwnNode:
 
 
 def _free_port() -> int:
+    """One that nobody listens on now; somebody may before the node does."""
     with socket.create_server((HOST, 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -97,12 +116,10 @@ def _environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join(each or str(Path.cwd()) for each in sys.path)}
 
 
-def _settings(folder: Path, port: int, queues: Iterable[str], slots: int | None) -> dict[str, str]:
+def _settings(folder: Path, broker_url: str, queues: Iterable[str], slots: int | None) -> dict[str, str]:
     chosen = {
-        # The store is gone with the executor, so no power cut can matter to it.
-        "broker_url": f"sqlite:///{folder / 'penstock.db'}?synchronous=normal",
+        "broker_url": broker_url,
         "host": HOST,
-        "port": str(port),
         "node": "executor",
         "queues": ",".join(queues),
         "spool": str(folder / "spool"),

@@ -1,6 +1,8 @@
-"""What the two clients have in common: where their node is, and messages as they send them. No I/O."""
+"""What the two clients have in common: where their node is, and messages as they send them.
 
-import os
+Nothing here does I/O but the look for the node.
+"""
+
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -11,6 +13,8 @@ from penstock.client import messages
 from penstock.client.messages import DEFAULT_URL, MAX_WAIT_S, Call
 from penstock.client.patience import all_keyed, keyed
 from penstock.core.submission import JobView, Submission
+from penstock.whereabouts import Whereabouts
+from penstock.whereabouts import read as read_settings
 
 Answer = TypeVar("Answer")
 
@@ -19,10 +23,17 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class Shell:
-    """What `Client` and `AsyncClient` are made from; ``url`` is the address of their node."""
+    """What `Client` and `AsyncClient` are made from; ``url`` is the address of their node.
 
-    def __init__(self, url: str | None, timeout_s: float, patience_s: float) -> None:
-        self.url = url or os.environ.get("PENSTOCK_URL") or DEFAULT_URL
+    What is not given is looked for where the command line looks. Raises INVALID_REQUEST for settings that
+    cannot be understood, NODE_UNREACHABLE for what cannot be an address.
+    """
+
+    def __init__(self, url: str | None, timeout_s: float, patience_s: float, api_key: str | None) -> None:
+        found = read_settings(Whereabouts, url=url or None, api_key=api_key or None)
+        self.url = found.node_url or DEFAULT_URL
+        self._address = _address(self.url)
+        self._headers = _JSON | ({"Authorization": f"Bearer {found.key}"} if found.key else {})
         self._timeout_s = timeout_s
         self._patience_s = patience_s
 
@@ -44,14 +55,7 @@ def read(call: Call[Answer], response: httpx.Response) -> Answer:
     return messages.read(call, response.status_code, response.content, response.headers.get("Retry-After"))
 
 
-def headers(api_key: str | None) -> dict[str, str]:
-    """Of every request; the key is by default PENSTOCK_API_KEY."""
-    key = api_key or os.environ.get("PENSTOCK_API_KEY")
-    return _JSON | {"Authorization": f"Bearer {key}"} if key else _JSON
-
-
-def address(url: str) -> httpx.URL:
-    """The node's address; raises NODE_UNREACHABLE for what cannot be one."""
+def _address(url: str) -> httpx.URL:
     try:
         return httpx.URL(url if "://" in url else f"http://{url}")
     except httpx.InvalidURL as failed:

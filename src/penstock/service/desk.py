@@ -269,9 +269,15 @@ class Desk:
         await self._get(job_id)
         return (await self._broker.attempts([job_id]))[0]
 
-    async def pause(self, queue: str) -> None:
-        """Give out no more jobs of a queue."""
+    async def pause(self, queue: str) -> bool:
+        """Give out no more jobs of a queue, and whether anybody knows it: it may be paused before it is used.
+
+        Known is what `stats` tells of, and what a worker takes jobs from.
+        """
+        stats = await self._broker.stats()
         await self._broker.pause(queue)
+        known = {each.name for each in stats.queues}.union(*(each.info.queues for each in stats.workers))
+        return queue in known
 
     async def resume(self, queue: str) -> None:
         """Give out jobs of a queue again."""

@@ -32,7 +32,7 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/queues")
     async def queues(request: Request, clients: Clients = False) -> Response:
-        """Every queue that was ever used, with its depths."""
+        """Every queue that has jobs, is paused, or has a limit of its own, with its depths."""
         views = [queue_view(queue) for queue in (await desk.stats()).queues]
         if clients:
             waits = await desk.clients.waits(confined_to(key_of(request)))
@@ -43,9 +43,11 @@ def router(office: Office) -> APIRouter:
 
     @routes.post("/queues/{name}/pause")
     async def pause(name: QueueName) -> dict[str, Any]:
-        """Give out no more jobs of this queue; running ones go on, submissions are kept."""
-        await desk.pause(name)
-        return {"name": name, "paused": True}
+        """Give out no more jobs of this queue; running ones go on, submissions are kept.
+
+        ``known`` is false if it has no job and no worker takes jobs from it: the name may be misspelt.
+        """
+        return {"name": name, "paused": True, "known": await desk.pause(name)}
 
     @routes.post("/queues/{name}/resume")
     async def resume(name: QueueName) -> dict[str, Any]:

@@ -265,6 +265,15 @@ def _store_depths(transaction: Transaction) -> None:
         " ON CONFLICT (queue, state) DO UPDATE SET jobs = jobs + excluded.jobs",
         [(name, state, change) for (name, state), change in transaction.depths.items() if change],
     )
+    more: Counter[str] = Counter()
+    for (name, _), change in transaction.depths.items():
+        more[name] += change
+    # A queue without a job is told of no more: anybody may name one, and any number of them.
+    transaction.connection.executemany(
+        "DELETE FROM depths WHERE queue = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM depths WHERE queue = ?1 AND jobs > 0)",
+        [(name,) for name, change in more.items() if change < 0],
+    )
 
 
 def _deliver(answers: list[tuple[_Waiting[Any], Any, Exception | None]]) -> None:

@@ -15,7 +15,7 @@ from penstock.app.api import make_api
 from penstock.cli.announce import announced
 from penstock.cli.exposure import refuse_public
 from penstock.cli.memory import settle_memory
-from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port, begin
+from penstock.cli.options import BrokerUrl, Host, Insecure, Modules, ParentFd, Port, WordFd, begin
 from penstock.cli.protocol import Protocol
 from penstock.cli.run import ExitCode, fail, plain_errors
 from penstock.cli.server import Server
@@ -41,9 +41,10 @@ def command() -> typer.Typer:
         insecure: Insecure = None,
         broker: BrokerUrl = None,
         parent_fd: ParentFd = None,
+        word_fd: WordFd = None,
     ) -> None:
         """Serve the HTTP API until Ctrl-C or SIGTERM."""
-        with plain_errors():
+        with plain_errors(word_fd=word_fd):
             chosen = begin(modules, broker, host=host, port=port, insecure=insecure)
             refuse_public(chosen)
             with _listening(chosen) as listener:

@@ -1,6 +1,5 @@
 """``penstock doctor``: looks at everything that usually goes wrong, and says what to do."""
 
-import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -11,14 +10,15 @@ import typer
 
 from penstock import __version__
 from penstock.app.broker import without_password
-from penstock.cli import announce, show
+from penstock.cli import show
 from penstock.cli.remains import Finding, remains
 from penstock.cli.run import ExitCode, Json, Url, plain_errors, settings, with_client
 from penstock.client import AsyncClient, messages
 from penstock.core.catalog import load
 from penstock.core.errors import PenstockError
 from penstock.core.units import readable_size
-from penstock.settings import Settings, available_memory
+from penstock.machine import available_cpus, available_memory
+from penstock.settings import Settings
 
 LOW_DISK = 500 * 2**20
 
@@ -50,10 +50,10 @@ def command() -> typer.Typer:
 
 def _here(chosen: Settings, url: str | None) -> list[Finding]:
     free = shutil.disk_usage(Path.cwd()).free
-    node = url or chosen.url or announce.node_url(chosen)
+    node = url or chosen.node_url
     return [
         ("version", True, f"penstock {__version__}, Python {sys.version.partition(' ')[0]}"),
-        ("machine", True, f"{os.cpu_count()} CPUs, {readable_size(available_memory())} memory"),
+        ("machine", True, f"{available_cpus()} CPUs, {readable_size(available_memory())} memory"),
         ("disk", free > LOW_DISK, f"{readable_size(free)} free here"),
         _tasks(chosen),
         (

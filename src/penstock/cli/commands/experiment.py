@@ -105,14 +105,13 @@ def _command(name: str) -> Callable[..., None]:
                 outage_s=outage_s,
                 limit_s=limit_s,
             )
-            key = settings().api_key if api else None
             aim = Aim(
                 broker=broker,
                 api=api,
                 mode=mode,
                 task=task,
                 module=module,
-                api_key=None if key is None else key.get_secret_value(),
+                api_key=settings().key if api else None,
             )
             made = asyncio.run(runner.run(name, plan, aim, keep=keep))
             path = report.write(made, report_dir)

@@ -9,14 +9,12 @@ from typing import Annotated
 import typer
 
 from penstock.app.reference import tell_tasks
-from penstock.cli import announce
-from penstock.cli.options import Insecure
+from penstock.cli.options import Host, Insecure
 from penstock.cli.run import ExitCode, Url, fail, plain_errors, settings
 from penstock.settings import Settings
 
 SCRIPT = Path(__file__).parents[1] / "page" / "script.py"
 
-PageHost = Annotated[str, typer.Option("--host", help="Address the page listens on.")]
 PagePort = Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port the page listens on.")]
 Alone = Annotated[bool, typer.Option("--alone", help="Compute in the page, whatever node there is.")]
 
@@ -28,7 +26,7 @@ def command() -> typer.Typer:
     @app.command()
     def page(
         *,
-        host: PageHost = "127.0.0.1",
+        host: Host = None,
         port: PagePort = 8501,
         url: Url = None,
         alone: Alone = False,
@@ -38,11 +36,14 @@ def command() -> typer.Typer:
         with plain_errors():
             chosen = settings(host=host, insecure=insecure)
             if not (chosen.on_loopback or chosen.insecure):
-                fail(f"the page asks nobody for a key; add --insecure to serve it on {host}", ExitCode.USAGE)
+                fail(
+                    f"the page asks nobody for a key; add --insecure to serve it on {chosen.host}",
+                    ExitCode.USAGE,
+                )
             if importlib.util.find_spec("streamlit") is None:
                 fail('the page needs Streamlit: pip install "penstock[streamlit]"', ExitCode.USAGE)
             tell_tasks(chosen)
-            os.execve(sys.executable, _words(host, port), _environment(chosen, url, alone=alone))  # noqa: S606
+            os.execve(sys.executable, _words(chosen.host, port), _environment(chosen, url, alone=alone))  # noqa: S606
 
     return app
 
@@ -64,9 +65,9 @@ def _words(host: str, port: int) -> list[str]:
 def _environment(chosen: Settings, url: str | None, *, alone: bool) -> dict[str, str]:
     """With the node to talk to, as every command finds it, and the key for it; without any if ``alone``."""
     told = {name: value for name, value in os.environ.items() if name != "PENSTOCK_URL"}
-    node = None if alone else url or chosen.url or announce.node_url(chosen)
+    node = None if alone else url or chosen.node_url
     if node is not None:
         told["PENSTOCK_URL"] = node
-    if chosen.api_key is not None:
-        told["PENSTOCK_API_KEY"] = chosen.api_key.get_secret_value()
+    if chosen.key is not None:
+        told["PENSTOCK_API_KEY"] = chosen.key
     return told

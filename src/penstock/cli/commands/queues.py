@@ -36,7 +36,7 @@ def command() -> typer.Typer:
         async def action(client: AsyncClient) -> None:
             for name, paused in ((pause, True), (resume, False)):
                 if name is not None:
-                    await client.send(messages.switch_queue(name, paused=paused))
+                    _note(await client.send(messages.switch_queue(name, paused=paused)))
             found = (await client.send(messages.report("/queues", clients=clients or None)))["queues"]
             if as_json:
                 show.as_json(found)
@@ -59,6 +59,14 @@ def command() -> typer.Typer:
     return app
 
 
+def _note(answer: dict[str, Any]) -> None:
+    if not answer.get("known", True):
+        said = (
+            f"no job is in the queue {answer['name']} and no worker takes jobs from it; it is paused anyway"
+        )
+        show.errors.print(f"[yellow]note:[/yellow] {show.escape(said)}", soft_wrap=True)
+
+
 def _limit(jobs: str) -> int | None:
     if jobs == "default":
         return None
@@ -70,7 +78,7 @@ def _limit(jobs: str) -> int | None:
 
 def _show(queues: list[dict[str, Any]], *, clients: bool) -> None:
     columns = ("queue", "queued", "running", "scheduled", "limit", "ended/s", "head waits", "")
-    show.table(columns, map(_row, queues), "no queue was used yet")
+    show.table(columns, map(_row, queues), "no queue has any job")
     if clients:
         show.table(("queue", "client", "queued"), _waits(queues), "no client's jobs wait")
 

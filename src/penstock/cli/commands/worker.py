@@ -5,7 +5,7 @@ import uvloop
 
 from penstock.app.worker import run_worker
 from penstock.cli.memory import settle_memory
-from penstock.cli.options import BrokerUrl, Modules, ParentFd, Queues, Slots, begin
+from penstock.cli.options import BrokerUrl, Modules, ParentFd, Queues, Slots, WordFd, begin
 from penstock.cli.run import plain_errors
 
 
@@ -21,9 +21,10 @@ def command() -> typer.Typer:
         queues: Queues = None,
         broker: BrokerUrl = None,
         parent_fd: ParentFd = None,
+        word_fd: WordFd = None,
     ) -> None:
         """Run jobs until Ctrl-C or SIGTERM, then let the running ones finish (a second Ctrl-C does not)."""
-        with plain_errors():
+        with plain_errors(word_fd=word_fd):
             chosen = begin(modules, broker, slots=slots, queues=queues)
             settle_memory()
             uvloop.run(run_worker(chosen, parent_fd))

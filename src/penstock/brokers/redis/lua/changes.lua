@@ -178,9 +178,12 @@ local function finish()
   if #ended > 0 then place('done', now, table.concat(ended)) end
   for i = 1, #order do each(order[i][1], order[i][2], order[i][3]) end
   for queue, counted in pairs(depths_of_queues()) do
+    local more = 0
     for state, change in pairs(counted) do
       if change ~= 0 then redis.call('HINCRBY', key('depths'), state .. queue, change) end
+      more = more + change
     end
+    if more < 0 then part('forgetting').forget_if_empty(queue) end
   end
   close_entry()
   for i = 1, #entries do

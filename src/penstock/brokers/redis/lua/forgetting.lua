@@ -1,4 +1,4 @@
--- Removes jobs for good: for trim and purge.
+-- Removes jobs for good: for trim and purge, and what is left of queues.
 -- Collects the removal of final jobs and all that belongs to them; the answer is given to forget_ids after
 -- finish().
 local function forget(ids, jobs)
@@ -36,5 +36,15 @@ local function forget_ids(gone, spans)
     end
   end
 end
+-- A queue without a job is told of no more: anybody may name one, and any number of them.
+local function forget_if_empty(queue)
+  local fields = {}
+  for state = SCHEDULED, CANCELLED do fields[#fields + 1] = state .. queue end
+  for _, jobs in ipairs(redis.call('HMGET', key('depths'), unpack(fields))) do
+    if jobs and tonumber(jobs) > 0 then return end
+  end
+  redis.call('HDEL', key('depths'), unpack(fields))
+  redis.call('DEL', key('bell:' .. queue))
+end
 
-return { forget = forget, forget_ids = forget_ids }
+return { forget = forget, forget_ids = forget_ids, forget_if_empty = forget_if_empty }
