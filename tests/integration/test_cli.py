@@ -302,6 +302,15 @@ def test_cancel_and_retry(penstock):
     assert (told.code, "queued" in one_error(told)) == (FAILED, True)
 
 
+def test_cancel_by_what_jobs_have_in_common(penstock):
+    one = penstock("submit", "noop", "--json").well()["id"]
+    penstock("submit", "noop", "--count", 3, "--queue", "night")
+    assert "3 jobs cancelled" in penstock("cancel", "--queue", "night", "--state", "queued").out
+    assert penstock("cancel", one, "--all").code == USAGE
+    assert "say which" in one_error(penstock("cancel"))
+    assert penstock("cancel", "--all", "--json").well() == {"count": 1, "ids": [one], "skipped": []}
+
+
 def test_jobs_are_listed_and_filtered(penstock):
     first = penstock("submit", "noop", "--json").well()["id"]
     second = penstock("submit", "nap", "--queue", "night", "--json").well()["id"]

@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from penstock.client import gathering, messages
+from penstock.client import cancelling, gathering, messages
 from penstock.client.bar import progress_bar
 from penstock.client.feed import JobEvent, Reading
 from penstock.client.gathering import Counts, Failures, Ready
@@ -15,6 +15,7 @@ from penstock.client.handles import AsyncHandle, HasId, id_of
 from penstock.client.messages import Call
 from penstock.client.patience import PATIENCE_S, Patience
 from penstock.client.shell import TIMEOUT_S, Shell, Turns, address, headers, read
+from penstock.core.cancelling import CancelReport
 from penstock.core.errors import PenstockError
 from penstock.core.submission import JobView, Submission, TaskView
 
@@ -104,6 +105,7 @@ class AsyncClient(Shell):
         ordered: bool = True,
         progress: bool = True,
         failures: Failures = "raise",
+        cancel_rest: bool = False,
         **options: Any,
     ) -> AsyncIterator[Any]:
         """See `Client.map`."""
@@ -111,11 +113,15 @@ class AsyncClient(Shell):
         steps = gathering.steps(task, inputs, options, counts, ordered=ordered)
         answer: Any = None
         with progress_bar(task, counts, wanted=progress) as draw:
-            while (step := gathering.advance(steps, answer)) is not None:
-                answer = await self.send(step) if isinstance(step, Call) else None
-                draw()
-                if isinstance(step, Ready):
-                    yield gathering.value_of(step.job, failures)
+            try:
+                while (step := gathering.advance(steps, answer)) is not None:
+                    answer = await self.send(step) if isinstance(step, Call) else None
+                    draw()
+                    if isinstance(step, Ready):
+                        yield gathering.value_of(step.job, failures)
+            finally:
+                if cancel_rest:
+                    await self.cancel_many(list(counts.open))
 
     async def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
         """See `Client.chain`."""
@@ -129,6 +135,15 @@ class AsyncClient(Shell):
     async def cancel(self, job_id: str, *, force: bool = False) -> JobView:
         """See `Client.cancel`."""
         return await self.send(messages.cancel(job_id, force=force))
+
+    async def cancel_many(self, jobs: Iterable[str | HasId] | None = None, **choice: Any) -> CancelReport:
+        """See `Client.cancel_many`."""
+        steps, answer = cancelling.steps(jobs, choice), None
+        reports: list[CancelReport] = []
+        while (call := gathering.advance(steps, answer)) is not None:
+            answer = await self.send(call)
+            reports.append(answer)
+        return cancelling.total(reports)
 
     async def retry(self, job_id: str, params: Mapping[str, Any] | None = None) -> JobView:
         """See `Client.retry`."""

@@ -46,11 +46,17 @@ class Ready(NamedTuple):
 
 
 class Counts:
-    """How far it has come; ``total`` is what is known of so far."""
+    """How far it has come; ``total`` is what is known of so far.
+
+    ``open`` are the jobs that have not ended, each with the number of its input.
+    """
 
     total = 0
     ended = 0
     failed = 0
+
+    def __init__(self) -> None:
+        self.open: dict[str, int] = {}
 
 
 Steps = Generator[Call[Any] | Ready, Any, None]
@@ -66,7 +72,7 @@ def steps(
 ) -> Steps:
     """Submit the inputs in batches, wait for their jobs, and give each as it ends, or in order."""
     source = iter(inputs)
-    open_jobs: dict[str, int] = {}
+    open_jobs = counts.open
     done: dict[int, JobView] = {}
     turn, more = 0, True
     while more or open_jobs:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 from pydantic import BaseModel, ValidationError
 
+from penstock.core.cancelling import CancelReport
 from penstock.core.dead import DeadList, DeadReport
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import non_finite
@@ -77,6 +78,11 @@ def get(job_id: str, wait_s: float = 0.0) -> Call[JobView]:
 def cancel(job_id: str, *, force: bool = False) -> Call[JobView]:
     """Stop a job; with ``force`` even if others wait for it."""
     return Call("DELETE", _path("jobs", job_id), JobView.model_validate, {"force": True} if force else {})
+
+
+def cancel_many(**choice: Any) -> Call[CancelReport]:
+    """Stop many jobs; ``choice`` are the fields of `CancelChoice`, with at most some hundred ids."""
+    return Call("DELETE", "/jobs", CancelReport.model_validate, _given(choice))
 
 
 def retry(job_id: str, params: Mapping[str, Any] | None = None) -> Call[JobView]:
