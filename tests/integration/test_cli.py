@@ -352,6 +352,19 @@ def test_workers_without_any(penstock):
     assert "penstock worker" in penstock("workers").out
 
 
+def test_jobs_that_no_worker_takes_are_told(on_node):
+    job_id = on_node("submit", "noop", "--queue", "nowhere", "--json").well()["id"]
+    shown = {queue["name"]: queue["workers"] for queue in on_node("queues", "--json").well()}
+    assert (shown["nowhere"], shown["default"]) == (0, 1)
+    assert "no worker takes its jobs" in on_node("queues").out
+    told = on_node("doctor", "--json")
+    finding = next(each["finding"] for each in told.json if each["check"] == "queues")
+    assert (told.code, "nowhere" in finding) == (FAILED, True)
+    on_node("cancel", job_id)
+    assert "no worker takes its jobs" not in on_node("queues").out
+    assert on_node("doctor").code == OK
+
+
 def test_doctor_without_a_worker(penstock):
     told = penstock("doctor", "--json")
     findings = {each["check"]: each for each in told.json}

@@ -84,7 +84,7 @@ def _row(queue: dict[str, Any]) -> tuple[object, ...]:
         queue["max_depth"],
         f"{queue['drain_per_s']:.1f}",
         f"{queue['oldest_age_s']:.1f} s",
-        _paused(queue),
+        _look(queue),
     )
 
 
@@ -94,5 +94,13 @@ def _waits(queues: list[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
             yield queue["name"], each["client"], each["queued"]
 
 
-def _paused(queue: dict[str, object]) -> Text:
-    return show.styled("[yellow]paused[/yellow]" if queue["paused"] else "")
+def _look(queue: dict[str, Any]) -> Text:
+    """What keeps its jobs waiting, if it is more than others before them."""
+    if queue["paused"]:
+        return show.styled("[yellow]paused[/yellow]")
+    return show.styled("[red]no worker takes its jobs[/red]" if unserved(queue) else "")
+
+
+def unserved(queue: dict[str, Any]) -> bool:
+    """Whether jobs wait in a queue that no live worker takes any from, as far as the node tells."""
+    return queue["queued"] + queue["scheduled"] > 0 and queue.get("workers") == 0
