@@ -13,6 +13,7 @@ from penstock.client.feed import JobEvent, Reading
 from penstock.client.gathering import Counts, Failures, Ready
 from penstock.client.handles import AsyncHandle, HasId, id_of
 from penstock.client.messages import Call
+from penstock.client.named import Params, TaskOrName, name_of
 from penstock.client.patience import PATIENCE_S, Patience
 from penstock.client.shell import TIMEOUT_S, Shell, Turns, address, headers, read
 from penstock.core.cancelling import CancelReport
@@ -64,16 +65,16 @@ class AsyncClient(Shell):
         try:
             response = await self._http.request(call.method, call.path, **self._options(call))
         except httpx.RequestError as failed:
-            raise messages.unreachable(self.url, failed) from failed
+            raise messages.unreachable(self.url, failed) from None
         return read(call, response)
 
     async def submit(
-        self, task: str, params: Mapping[str, Any] | None = None, *, wait_s: float = 0.0, **options: Any
+        self, task: TaskOrName, params: Params | None = None, *, wait_s: float = 0.0, **options: Any
     ) -> JobView:
         """See `Client.submit`."""
         return await self.send(self._submit(task, params, wait_s, options))
 
-    async def start(self, task: str, params: Mapping[str, Any] | None = None, **options: Any) -> AsyncHandle:
+    async def start(self, task: TaskOrName, params: Params | None = None, **options: Any) -> AsyncHandle:
         """See `Client.start`."""
         return self.handle((await self.submit(task, params, **options)).id)
 
@@ -99,8 +100,8 @@ class AsyncClient(Shell):
 
     async def map(
         self,
-        task: str,
-        inputs: Iterable[Mapping[str, Any]],
+        task: TaskOrName,
+        inputs: Iterable[Params],
         *,
         ordered: bool = True,
         progress: bool = True,
@@ -110,9 +111,10 @@ class AsyncClient(Shell):
     ) -> AsyncIterator[Any]:
         """See `Client.map`."""
         counts = Counts()
-        steps = gathering.steps(task, inputs, options, counts, ordered=ordered)
+        name = name_of(task)
+        steps = gathering.steps(name, inputs, options, counts, ordered=ordered)
         answer: Any = None
-        with progress_bar(task, counts, wanted=progress) as draw:
+        with progress_bar(name, counts, wanted=progress) as draw:
             try:
                 while (step := gathering.advance(steps, answer)) is not None:
                     answer = await self.send(step) if isinstance(step, Call) else None
@@ -183,7 +185,7 @@ class AsyncClient(Shell):
                 async for piece in response.aiter_bytes():
                     yield piece
         except httpx.RequestError as failed:
-            raise messages.unreachable(self.url, failed) from failed
+            raise messages.unreachable(self.url, failed) from None
 
     async def tasks(self) -> list[TaskView]:
         """See `Client.tasks`."""

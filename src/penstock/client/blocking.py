@@ -13,6 +13,7 @@ from penstock.client.feed import JobEvent, Reading
 from penstock.client.gathering import Counts, Failures, Ready
 from penstock.client.handles import Handle, HasId, id_of
 from penstock.client.messages import Call
+from penstock.client.named import Params, TaskOrName, name_of
 from penstock.client.patience import PATIENCE_S, Patience
 from penstock.client.shell import TIMEOUT_S, Shell, Turns, address, headers, read
 from penstock.core.cancelling import CancelReport
@@ -67,16 +68,19 @@ class Client(Shell):
         try:
             response = self._http.request(call.method, call.path, **self._options(call))
         except httpx.RequestError as failed:
-            raise messages.unreachable(self.url, failed) from failed
+            raise messages.unreachable(self.url, failed) from None
         return read(call, response)
 
     def submit(
-        self, task: str, params: Mapping[str, Any] | None = None, *, wait_s: float = 0.0, **options: Any
+        self, task: TaskOrName, params: Params | None = None, *, wait_s: float = 0.0, **options: Any
     ) -> JobView:
-        """Have a job done; ``options`` are the fields of `SubmitOptions`."""
+        """Have a job done of a task, by its name or the `@task` function itself.
+
+        ``params`` are a mapping or a pydantic model, ``options`` the fields of `SubmitOptions`.
+        """
         return self.send(self._submit(task, params, wait_s, options))
 
-    def start(self, task: str, params: Mapping[str, Any] | None = None, **options: Any) -> Handle:
+    def start(self, task: TaskOrName, params: Params | None = None, **options: Any) -> Handle:
         """Like `submit`, for a handle to the job: wait for it, take its result, cancel it."""
         return self.handle(self.submit(task, params, **options).id)
 
@@ -102,8 +106,8 @@ class Client(Shell):
 
     def map(
         self,
-        task: str,
-        inputs: Iterable[Mapping[str, Any]],
+        task: TaskOrName,
+        inputs: Iterable[Params],
         *,
         ordered: bool = True,
         progress: bool = True,
@@ -120,9 +124,10 @@ class Client(Shell):
         `SubmitOptions`.
         """
         counts = Counts()
-        steps = gathering.steps(task, inputs, options, counts, ordered=ordered)
+        name = name_of(task)
+        steps = gathering.steps(name, inputs, options, counts, ordered=ordered)
         answer: Any = None
-        with progress_bar(task, counts, wanted=progress) as draw:
+        with progress_bar(name, counts, wanted=progress) as draw:
             try:
                 while (step := gathering.advance(steps, answer)) is not None:
                     answer = self.send(step) if isinstance(step, Call) else None
@@ -202,7 +207,7 @@ class Client(Shell):
                     messages.read(call, response.status_code, response.read())
                 yield from response.iter_bytes()
         except httpx.RequestError as failed:
-            raise messages.unreachable(self.url, failed) from failed
+            raise messages.unreachable(self.url, failed) from None
 
     def tasks(self) -> list[TaskView]:
         """Every task with its schemas."""

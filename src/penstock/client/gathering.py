@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from penstock.client import messages
 from penstock.client.messages import MAX_WAIT_S, Call
+from penstock.client.named import Params
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import State
 from penstock.core.submission import JobView
@@ -64,7 +65,7 @@ Steps = Generator[Call[Any] | Ready, Any, None]
 
 def steps(
     task: str,
-    inputs: Iterable[Mapping[str, Any]],
+    inputs: Iterable[Params],
     options: Mapping[str, Any],
     counts: Counts,
     *,
@@ -95,7 +96,7 @@ def steps(
 
 def _submit(
     task: str,
-    source: Iterator[Mapping[str, Any]],
+    source: Iterator[Params],
     options: Mapping[str, Any],
     open_jobs: dict[str, int],
     counts: Counts,
@@ -110,7 +111,7 @@ def _submit(
     return len(batch) == BATCH
 
 
-def _submission(task: str, params: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def _submission(task: str, params: Params, options: Mapping[str, Any]) -> dict[str, Any]:
     # With a key of its own, each may be sent again when an answer gets lost.
     return {"task": task, "params": params, "idempotency_key": uuid.uuid4().hex} | dict(options)
 
