@@ -12,9 +12,9 @@ import typer
 from penstock import __version__
 from penstock.app.broker import without_password
 from penstock.cli import announce, show
-from penstock.cli.commands.queues import unserved
 from penstock.cli.remains import Finding, remains
 from penstock.cli.run import ExitCode, Json, Url, plain_errors, settings, with_client
+from penstock.cli.unserved import unserved
 from penstock.client import AsyncClient, messages
 from penstock.core.catalog import load
 from penstock.core.errors import PenstockError

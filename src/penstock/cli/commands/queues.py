@@ -8,6 +8,7 @@ from rich.text import Text
 
 from penstock.cli import show
 from penstock.cli.run import Json, Url, with_client
+from penstock.cli.unserved import unserved
 from penstock.client import AsyncClient, messages
 from penstock.core.errors import ErrorCode, PenstockError
 
@@ -99,8 +100,3 @@ def _look(queue: dict[str, Any]) -> Text:
     if queue["paused"]:
         return show.styled("[yellow]paused[/yellow]")
     return show.styled("[red]no worker takes its jobs[/red]" if unserved(queue) else "")
-
-
-def unserved(queue: dict[str, Any]) -> bool:
-    """Whether jobs wait in a queue that no live worker takes any from, as far as the node tells."""
-    return queue["queued"] + queue["scheduled"] > 0 and queue.get("workers") == 0
