@@ -153,6 +153,11 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     cache: CacheStats = CacheStats()
 
+    @property
+    def serving(self) -> list[WorkerInfo]:
+        """The live workers that take jobs, each from its queues."""
+        return [each.info for each in self.workers if each.live and not each.info.draining]
+
 
 DEPTHS = "depths"
 """The shelf of the queues' own depth limits: a document per queue, a whole number in JSON."""

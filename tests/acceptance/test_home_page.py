@@ -2,6 +2,7 @@
 
 import pytest
 
+from penstock import Client
 from penstock.core.keys import Role, entry, mint
 from support.programs import program
 from support.wait import until
@@ -36,6 +37,13 @@ def page(browser):
     page.set_default_timeout(WITHIN_MS)
     expect.set_options(timeout=WITHIN_MS)
     return page
+
+
+def a_queue_without_a_worker_is_told(node, key, queues):
+    with Client(node.url, api_key=key) as client:
+        client.submit("add", {"a": 1, "b": 2}, queue="nowhere")
+    expect(queues).to_contain_text("nowhere, no worker")
+    expect(queues).not_to_contain_text("default, no worker")
 
 
 def test_two_numbers_are_added_and_everything_is_seen(make_node, page):
@@ -81,6 +89,7 @@ def test_two_numbers_are_added_and_everything_is_seen(make_node, page):
     expect(rows).to_have_count(0)
     expect(page.locator("#workers")).to_contain_text(node.name)
     expect(page.locator("#queues")).to_contain_text("default")
+    a_queue_without_a_worker_is_told(node, text, page.locator("#queues"))
 
     page.get_by_role("button", name="Direct Add").click()
     expect(page.locator("#answer-state")).to_have_text("complete")

@@ -67,6 +67,7 @@ async def test_each_role_may_do_what_it_may(house, route, held):
         assert answer.headers["www-authenticate"] == "Bearer"
     elif not held.allows(roles.ROLES[route]):
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "FORBIDDEN")
+        assert f"with the role {held} may not {method}" in answer.json()["error"]["message"]
     else:
         assert answer.status_code not in {401, 403}
 

@@ -35,7 +35,7 @@ RULED = (
     "stress_test",
 )
 UNSAID = {
-    *("DELETE /dead", "POST /dead/retry", "GET /jobs/{job_id}/events"),
+    *("DELETE /dead", "POST /dead/retry", "DELETE /jobs", "GET /jobs/{job_id}/events"),
     *("GET /jobs", "GET /jobs/export", "POST /schedules", "PUT /schedules/{name}"),
     *(f"POST /tasks/{name}/jobs" for name in RULED),
 }

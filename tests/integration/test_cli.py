@@ -302,6 +302,15 @@ def test_cancel_and_retry(penstock):
     assert (told.code, "queued" in one_error(told)) == (FAILED, True)
 
 
+def test_cancel_by_what_jobs_have_in_common(penstock):
+    one = penstock("submit", "noop", "--json").well()["id"]
+    penstock("submit", "noop", "--count", 3, "--queue", "night")
+    assert "3 jobs cancelled" in penstock("cancel", "--queue", "night", "--state", "queued").out
+    assert penstock("cancel", one, "--all").code == USAGE
+    assert "say which" in one_error(penstock("cancel"))
+    assert penstock("cancel", "--all", "--json").well() == {"count": 1, "ids": [one], "skipped": []}
+
+
 def test_jobs_are_listed_and_filtered(penstock):
     first = penstock("submit", "noop", "--json").well()["id"]
     second = penstock("submit", "nap", "--queue", "night", "--json").well()["id"]
@@ -349,6 +358,19 @@ def test_pausing_a_queue_that_nobody_knows_is_noted(penstock):
 def test_workers_without_any(penstock):
     assert penstock("workers", "--json").well() == []
     assert "penstock worker" in penstock("workers").out
+
+
+def test_jobs_that_no_worker_takes_are_told(on_node):
+    job_id = on_node("submit", "noop", "--queue", "nowhere", "--json").well()["id"]
+    shown = {queue["name"]: queue["workers"] for queue in on_node("queues", "--json").well()}
+    assert (shown["nowhere"], shown["default"]) == (0, 1)
+    assert "no worker takes its jobs" in on_node("queues").out
+    told = on_node("doctor", "--json")
+    finding = next(each["finding"] for each in told.json if each["check"] == "queues")
+    assert (told.code, "nowhere" in finding) == (FAILED, True)
+    on_node("cancel", job_id)
+    assert "no worker takes its jobs" not in on_node("queues").out
+    assert on_node("doctor").code == OK
 
 
 def test_doctor_without_a_worker(penstock):

@@ -43,6 +43,12 @@ def test_a_schedule_from_its_beginning_to_its_end(penstock):
     assert json.loads(penstock("schedules", "list", "--json")) == []
 
 
+def test_a_text_stays_one_whatever_it_looks_like(penstock):
+    made = ("add", "s", "nap", "--cron", "@daily", "--param", "seconds=2", "--param", "mark=12345")
+    shown = json.loads(penstock("schedules", *made, "--param", 'release="7"', "--json"))
+    assert shown["params"] == {"seconds": 2.0, "mark": "12345", "release": "7"}
+
+
 def test_what_is_wrong_is_said_and_a_definition_can_be_replaced(penstock):
     penstock("schedules", "add", "s", "nap", "--cron", "0 25 * * *", code=USAGE)
     penstock("schedules", "add", "s", "nap", "--cron", "0 2 * * *", "--param", "seconds", code=USAGE)

@@ -150,8 +150,8 @@ def test_one_that_stopped_early_can_go_on(many_shares):
         ({"chunk": 2_000}, "chunk"),
         ({"hazard_rate": 0.06}, "probability of default"),
         ({"macro": {"unemployment": 6}}, "probability of default"),
-        ({"load": 4_000}, "load"),
-        ({"repeats": 1}, "repeats"),
+        ({"load": 4_000}, "load must be at least the 5000 loans"),
+        ({"repeats": 1}, "repeats must be at least the 2"),
     ],
     ids=str,
 )

@@ -31,7 +31,13 @@ class Node(BaseModel):
     next_one: "Node | None" = None
 
 
+class Needy(BaseModel):
+    must: int
+
+
 class Model(BaseModel):
+    inner: Needy
+    outer: Needy | None = None
     load: int = Field(description="how many")
     rate: float = Field(0.05, description="per year")
     name: str = "x"
@@ -79,6 +85,8 @@ def test_help_tells_what_the_schema_says(flags):
     assert flags["rate"].help == "per year [default: 0.05]"
     assert flags["macro.unemployment"].help == "in percent [default: 4.0]"
     assert "One of red, blue." in flags["colour"].help
+    assert flags["inner.must"].help == "[required]"
+    assert "[required]" not in flags["outer.must"].help, "it is only if anything of the object is given"
     assert "One of call, put." in flags["kind"].help
 
 

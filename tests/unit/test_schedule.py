@@ -13,6 +13,7 @@ from penstock.core.job import JobSpec
 from penstock.core.schedule import (
     MISSED_MS,
     MOST,
+    NICKNAMES,
     Missed,
     Schedule,
     after_turn,
@@ -84,6 +85,13 @@ def test_ticks_grow_and_do_not_depend_on_where_one_begins(cron, zone, start, ski
     assert all(at % 1000 == 0 for at in found)
     assert first(cron, zone, found[skip], 1) == [found[skip + 1]]
     assert first(cron, zone, found[skip] - 1, 1) == [found[skip]]
+
+
+@pytest.mark.parametrize("name", sorted(NICKNAMES))
+def test_nicknames_are_what_crontab_says(name):
+    start, day = ms(2027, 1, 1), 86_400_000  # a Friday
+    days = {"@hourly": 1 / 24, "@daily": 1, "@midnight": 1, "@weekly": 2, "@monthly": 31}
+    assert first(name, "UTC", start, 1) == [start + days.get(name, 365) * day]
 
 
 @settings(max_examples=150, deadline=None)

@@ -77,7 +77,7 @@ class Doors:
         if key is None:
             raise _unauthenticated(presented)
         if not key.role.allows(roles.needed(scope["method"], path)):
-            message = f"a key with the role {key.role!r} may not {scope['method']} {path}"
+            message = f"a key with the role {key.role} may not {scope['method']} {path}"
             raise PenstockError(ErrorCode.FORBIDDEN, message, {"role": key.role})
         job_id = roles.job_of(path)
         if (
@@ -183,5 +183,5 @@ def _presented(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 def _unauthenticated(presented: str | None) -> PenstockError:
     problem = "this key is not known here" if presented else "an API key is needed"
-    message = f"{problem}; send one as Authorization: Bearer … or as X-API-Key"
+    message = f"{problem}; send one as Authorization: Bearer … or as X-API-Key (penstock: PENSTOCK_API_KEY)"
     return PenstockError(ErrorCode.UNAUTHENTICATED, message)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.api.office import Office
-from penstock.api.wire import queue_view
+from penstock.api.wire import queue_views
 from penstock.core.errors import PenstockError
 
 
@@ -23,7 +23,7 @@ async def health_of(office: Office) -> dict[str, Any]:
         "status": "ok" if live else "degraded",
         "broker": {"status": "ok", "warnings": stats.warnings},
         "workers": workers,
-        "queues": [queue_view(queue) for queue in stats.queues],
+        "queues": queue_views(stats),
     } | identity
 
 

@@ -50,6 +50,7 @@ ROLES: dict[tuple[str, str], Role] = {
     ("POST", "/enqueue"): Role.SUBMIT,
     ("POST", "/tasks/{name}/jobs"): Role.SUBMIT,
     ("DELETE", "/jobs/{job_id}"): Role.SUBMIT,
+    ("DELETE", "/jobs"): Role.SUBMIT,
     ("POST", "/jobs/{job_id}/retry"): Role.SUBMIT,
     ("POST", "/jobs/{job_id}/extend"): Role.SUBMIT,
     ("POST", "/dead/retry"): Role.ADMIN,

@@ -1,5 +1,6 @@
 """How core's values look as JSON, and how errors become answers."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from penstock.core.job import Job, JobProgress, Parts, State
 from penstock.core.past import Attempt
 from penstock.core.sharing import CacheStats
 from penstock.core.submission import TaskView
-from penstock.ports import Admission, Event, QueueStats, Receipt, WorkerStats
+from penstock.ports import Admission, Event, QueueStats, Receipt, Stats, WorkerStats
 from penstock.service.places import Place
 
 STATUS = {
@@ -197,7 +198,13 @@ def event_view(event: Event) -> dict[str, Any]:
     }
 
 
-def queue_view(queue: QueueStats) -> dict[str, Any]:
+def queue_views(stats: Stats) -> list[dict[str, Any]]:
+    """Every queue with its depths, and how many live workers take jobs from it."""
+    workers = Counter(queue for info in stats.serving for queue in info.queues)
+    return [_queue_view(queue) | {"workers": workers[queue.name]} for queue in stats.queues]
+
+
+def _queue_view(queue: QueueStats) -> dict[str, Any]:
     """A queue's depths; the age in seconds."""
     return {
         "name": queue.name,

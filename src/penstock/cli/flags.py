@@ -53,16 +53,18 @@ class Flag:
 
 def flags_of(schema: Mapping[str, Any]) -> list[Flag]:
     """The flags of an object schema; objects inside it become dotted flags, anything else JSON."""
-    return list(_walk(schema, schema.get("$defs", {}), ()))
+    return list(_walk(schema, schema.get("$defs", {}), (), set(schema.get("required", ()))))
 
 
-def _walk(schema: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Flag]:
-    required = set(schema.get("required", ()))
+def _walk(
+    schema: Mapping[str, Any], defs: Mapping[str, Any], path: tuple[str, ...], required: set[str]
+) -> Iterator[Flag]:
     for name, described in schema.get("properties", {}).items():
         here = (*path, name)
         resolved = _resolve(described, defs)
         if resolved.get("type") == "object" and resolved.get("properties") and len(path) < 3:
-            yield from _walk(resolved, defs, here)
+            inner = set(resolved.get("required", ())) if name in required else set()
+            yield from _walk(resolved, defs, here, inner)
         else:
             kind = _PYTHON_TYPES.get(resolved.get("type", ""))
             yield Flag(here, kind, _help(resolved, name in required), _is_numeric(described))

@@ -8,6 +8,7 @@ from rich.table import Column
 from rich.text import Text
 
 from penstock.cli import show
+from penstock.cli.unserved import tell_unserved
 from penstock.client import AsyncClient
 from penstock.core.submission import JobView
 
@@ -16,6 +17,8 @@ LOOK_S = 0.3
 
 async def follow(client: AsyncClient, jobs: list[JobView], *, quiet: bool) -> list[JobView]:
     """The jobs as they ended, one bar each (of the first 20); ``quiet`` shows nothing."""
+    if not quiet:
+        await tell_unserved(client, jobs)
     if quiet or not show.errors.is_terminal:
         return [await client.wait(job.id) for job in jobs]
     columns = (

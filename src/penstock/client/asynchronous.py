@@ -7,14 +7,16 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from penstock.client import gathering, messages
+from penstock.client import cancelling, gathering, messages
 from penstock.client.bar import progress_bar
 from penstock.client.feed import JobEvent, Reading
 from penstock.client.gathering import Counts, Failures, Ready
 from penstock.client.handles import AsyncHandle, HasId, id_of
 from penstock.client.messages import Call
+from penstock.client.named import Params, TaskOrName, name_of
 from penstock.client.patience import PATIENCE_S, Patience
 from penstock.client.shell import TIMEOUT_S, Shell, Turns, read
+from penstock.core.cancelling import CancelReport
 from penstock.core.errors import PenstockError
 from penstock.core.submission import JobView, Submission, TaskView
 
@@ -63,16 +65,16 @@ class AsyncClient(Shell):
         try:
             response = await self._http.request(call.method, call.path, **self._options(call))
         except httpx.RequestError as failed:
-            raise messages.unreachable(self.url, failed) from failed
+            raise messages.unreachable(self.url, failed) from None
         return read(call, response)
 
     async def submit(
-        self, task: str, params: Mapping[str, Any] | None = None, *, wait_s: float = 0.0, **options: Any
+        self, task: TaskOrName, params: Params | None = None, *, wait_s: float = 0.0, **options: Any
     ) -> JobView:
         """See `Client.submit`."""
         return await self.send(self._submit(task, params, wait_s, options))
 
-    async def start(self, task: str, params: Mapping[str, Any] | None = None, **options: Any) -> AsyncHandle:
+    async def start(self, task: TaskOrName, params: Params | None = None, **options: Any) -> AsyncHandle:
         """See `Client.start`."""
         return self.handle((await self.submit(task, params, **options)).id)
 
@@ -98,24 +100,30 @@ class AsyncClient(Shell):
 
     async def map(
         self,
-        task: str,
-        inputs: Iterable[Mapping[str, Any]],
+        task: TaskOrName,
+        inputs: Iterable[Params],
         *,
         ordered: bool = True,
         progress: bool = True,
         failures: Failures = "raise",
+        cancel_rest: bool = False,
         **options: Any,
     ) -> AsyncIterator[Any]:
         """See `Client.map`."""
         counts = Counts()
-        steps = gathering.steps(task, inputs, options, counts, ordered=ordered)
+        name = name_of(task)
+        steps = gathering.steps(name, inputs, options, counts, ordered=ordered)
         answer: Any = None
-        with progress_bar(task, counts, wanted=progress) as draw:
-            while (step := gathering.advance(steps, answer)) is not None:
-                answer = await self.send(step) if isinstance(step, Call) else None
-                draw()
-                if isinstance(step, Ready):
-                    yield gathering.value_of(step.job, failures)
+        with progress_bar(name, counts, wanted=progress) as draw:
+            try:
+                while (step := gathering.advance(steps, answer)) is not None:
+                    answer = await self.send(step) if isinstance(step, Call) else None
+                    draw()
+                    if isinstance(step, Ready):
+                        yield gathering.value_of(step.job, failures)
+            finally:
+                if cancel_rest:
+                    await self.cancel_many(list(counts.open))
 
     async def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
         """See `Client.chain`."""
@@ -129,6 +137,15 @@ class AsyncClient(Shell):
     async def cancel(self, job_id: str, *, force: bool = False) -> JobView:
         """See `Client.cancel`."""
         return await self.send(messages.cancel(job_id, force=force))
+
+    async def cancel_many(self, jobs: Iterable[str | HasId] | None = None, **choice: Any) -> CancelReport:
+        """See `Client.cancel_many`."""
+        steps, answer = cancelling.steps(jobs, choice), None
+        reports: list[CancelReport] = []
+        while (call := gathering.advance(steps, answer)) is not None:
+            answer = await self.send(call)
+            reports.append(answer)
+        return cancelling.total(reports)
 
     async def retry(self, job_id: str, params: Mapping[str, Any] | None = None) -> JobView:
         """See `Client.retry`."""
@@ -168,7 +185,7 @@ class AsyncClient(Shell):
                 async for piece in response.aiter_bytes():
                     yield piece
         except httpx.RequestError as failed:
-            raise messages.unreachable(self.url, failed) from failed
+            raise messages.unreachable(self.url, failed) from None
 
     async def tasks(self) -> list[TaskView]:
         """See `Client.tasks`."""

@@ -7,14 +7,16 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from penstock.client import gathering, messages
+from penstock.client import cancelling, gathering, messages
 from penstock.client.bar import progress_bar
 from penstock.client.feed import JobEvent, Reading
 from penstock.client.gathering import Counts, Failures, Ready
 from penstock.client.handles import Handle, HasId, id_of
 from penstock.client.messages import Call
+from penstock.client.named import Params, TaskOrName, name_of
 from penstock.client.patience import PATIENCE_S, Patience
 from penstock.client.shell import TIMEOUT_S, Shell, Turns, read
+from penstock.core.cancelling import CancelReport
 from penstock.core.errors import PenstockError
 from penstock.core.submission import JobView, Submission, TaskView
 
@@ -67,16 +69,19 @@ class Client(Shell):
         try:
             response = self._http.request(call.method, call.path, **self._options(call))
         except httpx.RequestError as failed:
-            raise messages.unreachable(self.url, failed) from failed
+            raise messages.unreachable(self.url, failed) from None
         return read(call, response)
 
     def submit(
-        self, task: str, params: Mapping[str, Any] | None = None, *, wait_s: float = 0.0, **options: Any
+        self, task: TaskOrName, params: Params | None = None, *, wait_s: float = 0.0, **options: Any
     ) -> JobView:
-        """Have a job done; ``options`` are the fields of `SubmitOptions`."""
+        """Have a job done of a task, by its name or the `@task` function itself.
+
+        ``params`` are a mapping or a pydantic model, ``options`` the fields of `SubmitOptions`.
+        """
         return self.send(self._submit(task, params, wait_s, options))
 
-    def start(self, task: str, params: Mapping[str, Any] | None = None, **options: Any) -> Handle:
+    def start(self, task: TaskOrName, params: Params | None = None, **options: Any) -> Handle:
         """Like `submit`, for a handle to the job: wait for it, take its result, cancel it."""
         return self.handle(self.submit(task, params, **options).id)
 
@@ -102,29 +107,37 @@ class Client(Shell):
 
     def map(
         self,
-        task: str,
-        inputs: Iterable[Mapping[str, Any]],
+        task: TaskOrName,
+        inputs: Iterable[Params],
         *,
         ordered: bool = True,
         progress: bool = True,
         failures: Failures = "raise",
+        cancel_rest: bool = False,
         **options: Any,
     ) -> Iterator[Any]:
         """The results of one job for each of the inputs, in their order or as they come.
 
         All are submitted in batches, and waited for with few requests. A job that does not succeed raises
-        `JobFailed` or, with ``failures="return"``, is given as one; the others go on in either case.
-        ``progress`` shows one bar for all on a terminal; ``options`` are the fields of `SubmitOptions`.
+        `JobFailed` or, with ``failures="return"``, is given as one; the others go on in either case. With
+        ``cancel_rest`` they are cancelled when nobody reads on: after an error, Ctrl-C, or ``close()`` of the
+        iterator. ``progress`` shows one bar for all on a terminal; ``options`` are the fields of
+        `SubmitOptions`.
         """
         counts = Counts()
-        steps = gathering.steps(task, inputs, options, counts, ordered=ordered)
+        name = name_of(task)
+        steps = gathering.steps(name, inputs, options, counts, ordered=ordered)
         answer: Any = None
-        with progress_bar(task, counts, wanted=progress) as draw:
-            while (step := gathering.advance(steps, answer)) is not None:
-                answer = self.send(step) if isinstance(step, Call) else None
-                draw()
-                if isinstance(step, Ready):
-                    yield gathering.value_of(step.job, failures)
+        with progress_bar(name, counts, wanted=progress) as draw:
+            try:
+                while (step := gathering.advance(steps, answer)) is not None:
+                    answer = self.send(step) if isinstance(step, Call) else None
+                    draw()
+                    if isinstance(step, Ready):
+                        yield gathering.value_of(step.job, failures)
+            finally:
+                if cancel_rest:
+                    self.cancel_many(list(counts.open))
 
     def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
         """Submit jobs, each a mapping like `Submission`, of which each waits for the one before it."""
@@ -138,6 +151,19 @@ class Client(Shell):
     def cancel(self, job_id: str, *, force: bool = False) -> JobView:
         """Stop a job; with ``force`` even if others wait for it."""
         return self.send(messages.cancel(job_id, force=force))
+
+    def cancel_many(self, jobs: Iterable[str | HasId] | None = None, **choice: Any) -> CancelReport:
+        """Stop many jobs: these, or those that match, or, with ``all=True``, whatever has not ended.
+
+        ``choice`` are ``state``, ``task``, ``queue``, ``client``, ``all``, and ``force``: even if others wait
+        for them.
+        """
+        steps, answer = cancelling.steps(jobs, choice), None
+        reports: list[CancelReport] = []
+        while (call := gathering.advance(steps, answer)) is not None:
+            answer = self.send(call)
+            reports.append(answer)
+        return cancelling.total(reports)
 
     def retry(self, job_id: str, params: Mapping[str, Any] | None = None) -> JobView:
         """Queue a failed or cancelled job anew; with ``params``, a new job like it with these parameters."""
@@ -182,7 +208,7 @@ class Client(Shell):
                     messages.read(call, response.status_code, response.read())
                 yield from response.iter_bytes()
         except httpx.RequestError as failed:
-            raise messages.unreachable(self.url, failed) from failed
+            raise messages.unreachable(self.url, failed) from None
 
     def tasks(self) -> list[TaskView]:
         """Every task with its schemas."""

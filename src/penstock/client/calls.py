@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from penstock.client.messages import Call, _encode, _error
+from penstock.client.named import no_task
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.submission import JobView
 from penstock.core.task import Task
@@ -44,7 +45,7 @@ def wanted(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> W
     if isinstance(function, str):
         return _named(function, args, kwargs)
     if not isinstance(function, Task):
-        raise TypeError(_no_task(function))
+        raise TypeError(no_task(function))
     params = msgspec.Raw(function.bind(*args, **kwargs))
     return Wanted(function.name, params, function.revive, _module(function), function.queue)
 
@@ -54,17 +55,6 @@ def _named(task: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Wante
         message = f"the parameters of {task!r} must be named; their order is only known of a @task function"
         raise TypeError(message)
     return Wanted(task, msgspec.Raw(_encode(kwargs)), lambda result: result, None, "default")
-
-
-def _no_task(function: Any) -> str:
-    if not callable(function):
-        return f"{function!r} is neither a @task function nor the name of a task"
-    name = getattr(function, "__qualname__", repr(function))
-    return (
-        f"{name} is a plain function, which other processes cannot be sent. Make it a task: write @task above"
-        " it (from penstock import task), annotate its parameters and its result, and keep it in a module"
-        " that the node can import"
-    )
 
 
 def _module(task: Task[..., Any]) -> str | None:
@@ -83,7 +73,9 @@ def _main(task: str) -> str | None:
     if main.__spec__ is not None:  # python -m
         return main.__spec__.name
     file = getattr(main, "__file__", None)
-    return str(Path(file).resolve()) if file else f"<{task} of an interactive session>"
+    if file is None or not Path(file).is_file():  # that of a program from standard input is "<stdin>"
+        return f"<{task} of an interactive session>"
+    return str(Path(file).resolve())
 
 
 def submit_each(submissions: Iterable[Mapping[str, Any]]) -> Call[list[JobView | PenstockError]]:

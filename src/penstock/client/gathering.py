@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from penstock.client import messages
 from penstock.client.messages import MAX_WAIT_S, Call
+from penstock.client.named import Params
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import State
 from penstock.core.submission import JobView
@@ -46,11 +47,17 @@ class Ready(NamedTuple):
 
 
 class Counts:
-    """How far it has come; ``total`` is what is known of so far."""
+    """How far it has come; ``total`` is what is known of so far.
+
+    ``open`` are the jobs that have not ended, each with the number of its input.
+    """
 
     total = 0
     ended = 0
     failed = 0
+
+    def __init__(self) -> None:
+        self.open: dict[str, int] = {}
 
 
 Steps = Generator[Call[Any] | Ready, Any, None]
@@ -58,7 +65,7 @@ Steps = Generator[Call[Any] | Ready, Any, None]
 
 def steps(
     task: str,
-    inputs: Iterable[Mapping[str, Any]],
+    inputs: Iterable[Params],
     options: Mapping[str, Any],
     counts: Counts,
     *,
@@ -66,7 +73,7 @@ def steps(
 ) -> Steps:
     """Submit the inputs in batches, wait for their jobs, and give each as it ends, or in order."""
     source = iter(inputs)
-    open_jobs: dict[str, int] = {}
+    open_jobs = counts.open
     done: dict[int, JobView] = {}
     turn, more = 0, True
     while more or open_jobs:
@@ -89,7 +96,7 @@ def steps(
 
 def _submit(
     task: str,
-    source: Iterator[Mapping[str, Any]],
+    source: Iterator[Params],
     options: Mapping[str, Any],
     open_jobs: dict[str, int],
     counts: Counts,
@@ -104,7 +111,7 @@ def _submit(
     return len(batch) == BATCH
 
 
-def _submission(task: str, params: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def _submission(task: str, params: Params, options: Mapping[str, Any]) -> dict[str, Any]:
     # With a key of its own, each may be sent again when an answer gets lost.
     return {"task": task, "params": params, "idempotency_key": uuid.uuid4().hex} | dict(options)
 

@@ -9,6 +9,8 @@ from urllib.parse import quote
 import msgspec
 from pydantic import BaseModel, ValidationError
 
+from penstock.client.named import Params, TaskOrName, name_of
+from penstock.core.cancelling import CancelReport
 from penstock.core.dead import DeadList, DeadReport
 from penstock.core.errors import ErrorCode, PenstockError, field_error
 from penstock.core.fingerprint import non_finite
@@ -37,9 +39,9 @@ class Call(Generic[Answer]):
     wait_s: float = 0.0
 
 
-def submit(task: str, params: Mapping[str, Any], wait_s: float, options: Mapping[str, Any]) -> Call[JobView]:
+def submit(task: TaskOrName, params: Params, wait_s: float, options: Mapping[str, Any]) -> Call[JobView]:
     """Have one job done. ``options`` are the fields of `SubmitOptions`."""
-    submission = {"task": task, "params": params} | _given(_with_ids(options))
+    submission = {"task": name_of(task), "params": params} | _given(_with_ids(options))
     return Call("POST", "/jobs", JobView.model_validate, _wait(wait_s), _encode(submission), wait_s)
 
 
@@ -50,10 +52,15 @@ def submit_many(
 
     ``what`` they are called where they come from, counted from ``first``, for the refusal to name one.
     """
-    jobs = [
-        each.model_dump(exclude_unset=True) if isinstance(each, Submission) else each for each in submissions
-    ]
-    return Call("POST", "/batches", partial(_read_receipts, what, first), body=_encode({"jobs": jobs}))
+    body = _encode({"jobs": list(map(_submission, submissions))})
+    return Call("POST", "/batches", partial(_read_receipts, what, first), body=body)
+
+
+def _submission(given: Submission | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(given, Submission):
+        return given.model_dump(exclude_unset=True)
+    task = given.get("task", "")  # the node says what is missing
+    return given if isinstance(task, str) else {**given, "task": name_of(task)}
 
 
 class Waited(NamedTuple):
@@ -77,6 +84,11 @@ def get(job_id: str, wait_s: float = 0.0) -> Call[JobView]:
 def cancel(job_id: str, *, force: bool = False) -> Call[JobView]:
     """Stop a job; with ``force`` even if others wait for it."""
     return Call("DELETE", _path("jobs", job_id), JobView.model_validate, {"force": True} if force else {})
+
+
+def cancel_many(**choice: Any) -> Call[CancelReport]:
+    """Stop many jobs; ``choice`` are the fields of `CancelChoice`, with at most some hundred ids."""
+    return Call("DELETE", "/jobs", CancelReport.model_validate, _given(choice))
 
 
 def retry(job_id: str, params: Mapping[str, Any] | None = None) -> Call[JobView]:
@@ -184,8 +196,9 @@ def read(call: Call[Answer], status: int, content: bytes, retry_after: str | Non
 
 def unreachable(url: str, cause: Exception) -> PenstockError:
     """No node answered at this address."""
+    why = str(cause) or type(cause).__name__  # a timeout has no more to say
     hint = "; start one with `penstock up`, or say where it is: PENSTOCK_URL" if url == DEFAULT_URL else ""
-    return PenstockError(ErrorCode.NODE_UNREACHABLE, f"no Penstock node answers at {url}: {cause}{hint}")
+    return PenstockError(ErrorCode.NODE_UNREACHABLE, f"no Penstock node answers at {url}: {why}{hint}")
 
 
 def _path(*parts: str) -> str:

@@ -11,6 +11,7 @@ import httpx
 
 from penstock.client import messages
 from penstock.client.messages import DEFAULT_URL, MAX_WAIT_S, Call
+from penstock.client.named import Params, TaskOrName
 from penstock.client.patience import all_keyed, keyed
 from penstock.core.submission import JobView, Submission
 from penstock.whereabouts import Whereabouts
@@ -38,7 +39,7 @@ class Shell:
         self._patience_s = patience_s
 
     def _submit(
-        self, task: str, params: Mapping[str, Any] | None, wait_s: float, options: Mapping[str, Any]
+        self, task: TaskOrName, params: Params | None, wait_s: float, options: Mapping[str, Any]
     ) -> Call[JobView]:
         return messages.submit(task, params or {}, wait_s, keyed(options) if self._patience_s else options)
 

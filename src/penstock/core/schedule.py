@@ -23,6 +23,17 @@ MISSED_MS = 60_000
 MOST = 100
 """How many missed ticks are made up for at most: the latest ones."""
 
+NICKNAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+"""What may be written in place of fields, as in crontab(5)."""
+
 MOST_COUNTED = 1_000
 """How many ticks that were passed over are counted at a time, as each is computed."""
 
@@ -75,7 +86,7 @@ def ticks(cron: str, timezone: str, after: int) -> Iterator[int]:
     """
     start = datetime.fromtimestamp(after / 1000, _zone(timezone))
     try:
-        found = CronSim(cron, start)
+        found = CronSim(NICKNAMES.get(cron, cron), start)
     except CronSimError as wrong:
         raise ValueError(f"{str(wrong).lower()} in {cron!r}") from None
     last = after

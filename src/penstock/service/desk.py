@@ -21,6 +21,7 @@ from penstock.core.past import Attempt
 from penstock.core.submission import Submission
 from penstock.ports import DEPTHS, Admission, Broker, Event, JobQuery, Receipt, Stats
 from penstock.service.asker import client_of, kept_apart
+from penstock.service.cancelling import Cancelling
 from penstock.service.clients import Clients
 from penstock.service.dead import DeadLetters
 from penstock.service.extension import EXTEND, manifest_of
@@ -43,6 +44,7 @@ class Desk:
         self._patience: set[asyncio.Timeout] = set()
         self._leaving = asyncio.Event()
         self.dead = DeadLetters(broker)
+        self.cancelling = Cancelling(broker)
         self.schedules = Schedules(broker, lambda asked: self._spec(asked, None, "", None), node)
         self.places = Places(broker)
         self.probe = Probe(broker, node)

@@ -54,9 +54,7 @@ class Places:
 
 def _place(job: Job, ahead: Ahead, stats: Stats) -> Place:
     queue = job.spec.queue
-    serving = [
-        one.info for one in stats.workers if one.live and queue in one.info.queues and not one.info.draining
-    ]
+    serving = [info for info in stats.serving if queue in info.queues]
     figures = next((each for each in stats.queues if each.name == queue), None)
     if figures is not None and figures.paused:
         return Place(ahead.position, None)

@@ -29,6 +29,7 @@ from penstock.api.wire import (
     placed_view,
     receipt_view,
 )
+from penstock.core.cancelling import CancelChoice, CancelReport
 from penstock.core.errors import PenstockError, field_error
 from penstock.core.job import Job
 from penstock.core.problems import in_words
@@ -155,6 +156,11 @@ def router(office: Office) -> APIRouter:
         A job that several wait for goes on for the others; with ``force`` it ends for all of them.
         """
         return answer(job_view(await desk.cancel(job_id, force=force), node))
+
+    @routes.delete("/jobs")
+    async def cancel_many(request: Request, choice: Annotated[CancelChoice, Query()]) -> CancelReport:
+        """Cancel many jobs: by ids, by filter, or all that have not ended."""
+        return await desk.cancelling.cancel(choice, key_of(request))
 
     @routes.get("/jobs/{job_id}/attempts", response_model=AttemptList)
     async def attempts(job_id: JobId) -> Response:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from penstock.api.doors import confined_to, key_of
 from penstock.api.office import Office
 from penstock.api.routing import make_router
-from penstock.api.wire import answer, cache_view, queue_view, worker_view
+from penstock.api.wire import answer, cache_view, queue_views, worker_view
 
 QueueName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.\-]{1,100}$", description="the queue's name")]
 
@@ -32,8 +32,8 @@ def router(office: Office) -> APIRouter:
 
     @routes.get("/queues")
     async def queues(request: Request, clients: Clients = False) -> Response:
-        """Every queue that has jobs, is paused, or has a limit of its own, with its depths."""
-        views = [queue_view(queue) for queue in (await desk.stats()).queues]
+        """Every queue that has jobs, is paused, or has a limit, with its depths and live workers."""
+        views = queue_views(await desk.stats())
         if clients:
             waits = await desk.clients.waits(confined_to(key_of(request)))
             for view in views:
@@ -74,7 +74,7 @@ def router(office: Office) -> APIRouter:
         return answer(
             {
                 "states": found.states,
-                "queues": [queue_view(queue) for queue in found.queues],
+                "queues": queue_views(found),
                 "workers": [worker_view(worker) for worker in found.workers],
                 "cache": cache_view(found.cache),
                 "history": archive and await archive.status(),

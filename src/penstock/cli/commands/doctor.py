@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from penstock.app.broker import without_password
 from penstock.cli import show
 from penstock.cli.remains import Finding, remains
 from penstock.cli.run import ExitCode, Json, Url, plain_errors, settings, with_client
+from penstock.cli.unserved import unserved
 from penstock.client import AsyncClient, messages
 from penstock.core.catalog import load
 from penstock.core.errors import PenstockError
@@ -94,8 +95,18 @@ async def _node(connected: AsyncClient) -> AsyncIterator[Finding]:
         not lost,
         f"lapsed, jobs not taken over yet: {', '.join(lost)}" if lost else "all current",
     )
-    paused = [queue["name"] for queue in health["queues"] or () if queue["paused"]]
-    yield ("queues", not paused, f"paused: {', '.join(paused)}" if paused else "none is paused")
+    yield _queues(health["queues"] or ())
+
+
+def _queues(queues: Iterable[dict[str, Any]]) -> Finding:
+    paused = [queue["name"] for queue in queues if queue["paused"]]
+    alone = [queue["name"] for queue in queues if unserved(queue)]
+    troubles = [f"paused: {', '.join(paused)}"] if paused else []
+    if alone:
+        troubles.append(
+            f"jobs wait, and no worker takes any from: {', '.join(alone)} (penstock worker --queues)"
+        )
+    return ("queues", not troubles, "; ".join(troubles) or "none is paused, each has a worker")
 
 
 LONG_LAG_S = 60.0

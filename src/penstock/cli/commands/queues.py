@@ -8,6 +8,7 @@ from rich.text import Text
 
 from penstock.cli import show
 from penstock.cli.run import Json, Url, with_client
+from penstock.cli.unserved import unserved
 from penstock.client import AsyncClient, messages
 from penstock.core.errors import ErrorCode, PenstockError
 
@@ -92,7 +93,7 @@ def _row(queue: dict[str, Any]) -> tuple[object, ...]:
         queue["max_depth"],
         f"{queue['drain_per_s']:.1f}",
         f"{queue['oldest_age_s']:.1f} s",
-        _paused(queue),
+        _look(queue),
     )
 
 
@@ -102,5 +103,8 @@ def _waits(queues: list[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
             yield queue["name"], each["client"], each["queued"]
 
 
-def _paused(queue: dict[str, object]) -> Text:
-    return show.styled("[yellow]paused[/yellow]" if queue["paused"] else "")
+def _look(queue: dict[str, Any]) -> Text:
+    """What keeps its jobs waiting, if it is more than others before them."""
+    if queue["paused"]:
+        return show.styled("[yellow]paused[/yellow]")
+    return show.styled("[red]no worker takes its jobs[/red]" if unserved(queue) else "")

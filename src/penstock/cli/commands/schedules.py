@@ -6,8 +6,9 @@ import msgspec
 import typer
 
 from penstock.cli import show
+from penstock.cli.flags import flags_of
 from penstock.cli.run import Json, Url, params_from, with_client
-from penstock.client import AsyncClient, schedules
+from penstock.client import AsyncClient, messages, schedules
 from penstock.client.messages import Call
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import Priority
@@ -60,11 +61,12 @@ def _add(  # noqa: PLR0917 - the options of a command
     """Begin a schedule: penstock schedules add nightly credit_loss --cron "0 2 * * *" --param load=1000."""
 
     async def action(client: AsyncClient) -> None:
+        texts = await _texts(client, task) if param else set()
         body = {
             "cron": cron,
             "timezone": timezone,
             "task": task,
-            "params": params_from(whole) | dict(map(_pair, param or [])),
+            "params": params_from(whole) | dict(_pair(each, texts) for each in param or []),
             "priority": priority,
             "queue": queue,
             "missed": missed,
@@ -89,14 +91,21 @@ async def _put(client: AsyncClient, name: str, body: dict[str, Any]) -> Schedule
         return await client.send(_create(name, body))
 
 
-def _pair(text: str) -> tuple[str, Any]:
+async def _texts(client: AsyncClient, task: str) -> set[str]:
+    """The parameters that are texts whatever they look like, ``12345`` for one."""
+    schema = (await client.send(messages.task(task))).params_schema
+    return {flag.path[0] for flag in flags_of(schema) if flag.type is str and len(flag.path) == 1}
+
+
+def _pair(text: str, texts: set[str]) -> tuple[str, Any]:
     name, separator, value = text.partition("=")
     if not separator:
         raise PenstockError(ErrorCode.INVALID_REQUEST, f"--param {text!r}: write NAME=VALUE")
     try:
-        return name, msgspec.json.decode(value)
+        decoded = msgspec.json.decode(value)
     except msgspec.DecodeError:
         return name, value
+    return name, value if name in texts and not isinstance(decoded, str) else decoded
 
 
 def _list(url: Url = None, as_json: Json = False) -> None:

@@ -19,6 +19,8 @@ from penstock.tasks.credit.hazard import MacroScenario, default_probability, str
 from penstock.tasks.credit.shares import Share, Simulation, shares
 from penstock.tasks.credit.tally import VERSION, Manifest, Tally, shown
 
+NOT_THE_SAME = "is not that of the simulation to be extended"
+
 
 class Portfolio(BaseModel):
     """A portfolio of equal, independent loans and how to simulate it."""
@@ -67,8 +69,16 @@ class Portfolio(BaseModel):
         if self.target_error is not None and self.repeats != 1:
             raise ValueError("target_error: only with one repeat")
         if self.extend is not None and (wrong := self._disagrees(self.extend)):
-            raise ValueError(f"extend: {wrong} is not that of the simulation to be extended")
+            raise ValueError(f"extend: {wrong} {self._wanted(self.extend).get(wrong, NOT_THE_SAME)}")
         return self
+
+    @staticmethod
+    def _wanted(before: Manifest) -> dict[str, str]:
+        """Of what may grow, how large it must be."""
+        return {
+            "load": f"must be at least the {before.whole * before.chunk} loans that were drawn before",
+            "repeats": f"must be at least the {len(before.defaults)} that were drawn before",
+        }
 
     def _disagrees(self, before: Manifest) -> str:
         """In what this portfolio is not a larger one of the same draws."""

@@ -77,12 +77,17 @@ async function showDetails(id) {
   }
 }
 
+function queueName(queue) {
+  if (queue.paused) return badge("queued", `${queue.name}, paused`);
+  return queue.workers || !(queue.queued + queue.scheduled) ? queue.name : badge("failed", `${queue.name}, no worker`);
+}
+
 function showQueues(queues) {
   const choice = $("queue");
   const known = [...choice.options].map((option) => option.value);
   for (const { name } of queues) if (!known.includes(name)) choice.append(element("option", name));
   fill($("queues"), queues.map((queue) => [queue.name, queue, () => cells(
-    queue.paused ? badge("queued", `${queue.name}, paused`) : queue.name, grouped(queue.queued), grouped(queue.scheduled), grouped(queue.running),
+    queueName(queue), grouped(queue.queued), grouped(queue.scheduled), grouped(queue.running),
     queue.oldest_age_s ? duration(queue.oldest_age_s) : "–", `${queue.drain_per_s.toFixed(1)}/s`, queue.max_depth ? grouped(queue.max_depth) : "–",
   )]));
 }
