@@ -7,6 +7,7 @@ the embedded broker beside its file, on any other in the user's own folder for s
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.problems import in_words
 
 _SCHEME = "sqlite:///"
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def _broker_url() -> str:
@@ -64,12 +66,15 @@ class Whereabouts(BaseSettings):
 
     @property
     def announced_url(self) -> str | None:
-        """What the note says, if its process lives."""
+        """What the note says, if its process lives and nobody else can have written it: keys go there."""
         try:
+            status = self.note.stat()
             found = json.loads(self.note.read_text())
+            if status.st_uid != os.getuid() or status.st_mode & _WRITABLE_BY_OTHERS or found["pid"] <= 0:
+                return None
             os.kill(found["pid"], 0)
             return str(found["url"])
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, OverflowError):
             return None
 
     @property
@@ -100,3 +105,5 @@ def read(kind: type[Kind], **given: Any) -> Kind:
     except ValidationError as invalid:
         told = [f"PENSTOCK_{field.upper()}: {said}" for field, said in in_words(invalid.errors()) if field]
         raise PenstockError(ErrorCode.INVALID_REQUEST, "; ".join(told) or str(invalid)) from None
+    except UnicodeDecodeError:
+        raise PenstockError(ErrorCode.INVALID_REQUEST, "the file .env is no UTF-8") from None

@@ -402,17 +402,20 @@ async def test_administration_is_audited(guests):
         await guests.submit("root")
         await guests.ask("root", "POST", "/dead/retry", {})
         await guests.ask("root", "DELETE", "/clients/events?ids=wait=")
+        await guests.ask("root", "DELETE", "/jobs?queue=slow")
+        await guests.ask("ada", "DELETE", "/jobs?queue=slow")
         await guests.ask("ada", "POST", "/queues/slow/resume")
     told = [each for each in logs if each["event"] == "audit"]
     assert [(each["who"], each["action"], each["target"], each["status"]) for each in told] == [
         ("root", "POST /queues/{name}/pause", "/queues/slow/pause", 200),
         ("root", "POST /dead/retry", "/dead/retry", 422),
-        ("root", "DELETE /clients/{client}", "/clients/events", told[-1]["status"]),
+        ("root", "DELETE /clients/{client}", "/clients/events", told[-2]["status"]),
+        ("root", "DELETE /jobs", "/jobs", 200),
     ]
     assert told[0]["request"]
     assert told[0]["address"] == "127.0.0.1"
     requests = [each for each in logs if each["event"] == "request"]
-    assert [each.get("key") for each in requests] == ["root", "root", "root", "root", "root", None]
+    assert [each.get("key") for each in requests] == ["root"] * 6 + ["ada", None]
 
 
 async def test_configured_keys_count_beside_those_on_the_shelf(open_house):

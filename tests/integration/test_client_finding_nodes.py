@@ -1,5 +1,7 @@
 """A client that is told no address finds the node that the command line would talk to, and is known to it."""
 
+import json
+
 import pytest
 
 from penstock import AsyncClient, Client, PenstockError
@@ -62,9 +64,24 @@ async def test_so_it_is_by_the_asynchronous_one(node, tell):
 def test_the_default_file_is_in_the_current_folder(empty_folder, node, monkeypatch):
     note = node.folder / "penstock.db.node.json"
     (empty_folder / ".penstock").mkdir()
-    (empty_folder / ".penstock" / "penstock.db.node.json").write_text(note.read_text())
+    here = empty_folder / ".penstock" / "penstock.db.node.json"
+    here.touch(mode=0o600)
+    here.write_text(note.read_text())
     with Client() as client:
         assert client.url == node.url
+    here.chmod(0o666)
+    with Client() as client:
+        assert client.url == DEFAULT_URL, "anybody may have written it, and keys are sent to what it says"
+
+
+@pytest.mark.parametrize("pid", [0, -1, 1 << 70])
+def test_no_note_of_a_process_that_cannot_be_is_believed(empty_folder, pid):
+    note = empty_folder / ".penstock" / "penstock.db.node.json"
+    note.parent.mkdir()
+    note.touch(mode=0o600)
+    note.write_text(json.dumps({"url": "http://evil.example", "pid": pid}))
+    with Client() as client:
+        assert client.url == DEFAULT_URL
 
 
 def test_what_is_said_goes_before_what_is_announced(node, tell):
@@ -92,6 +109,12 @@ def test_the_key_is_found_where_the_address_is(tell):
 def test_without_a_key_none_is_sent():
     with Client() as client:
         assert key_sent(client) is None
+
+
+def test_settings_in_another_encoding_are_told(empty_folder):
+    (empty_folder / ".env").write_bytes("PENSTOCK_URL=http://müller".encode("latin-1"))
+    with pytest.raises(PenstockError, match=r"\.env is no UTF-8"):
+        Client()
 
 
 def test_a_setting_that_cannot_be_understood_is_named(tell):

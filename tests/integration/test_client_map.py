@@ -82,6 +82,16 @@ async def test_results_come_in_the_order_of_the_inputs(house, client):
     assert await house.stored() == 100
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_equal_inputs_share_a_job_and_each_gets_its_result(house, client, ordered):
+    same = [{"load": 1000}, {"load": 1000}, {"load": 2000}, {"load": 1000}]
+    mapping = asyncio.create_task(client.map("credit_loss", same, ordered=ordered))
+    for _ in range(2):
+        await house.hands.work()
+    assert await mapping == [42, 42, 42, 42]
+    assert await house.stored() == 2
+
+
 async def test_or_as_they_come(house):
     async with AsyncClient("http://house", transport=house.transport) as client:
         found = client.map("noop", inputs(3), ordered=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -95,6 +96,24 @@ async def test_a_job_that_is_cancelled_while_the_worker_drains_is_cancelled(tmp_
         await crew.desk.cancel(job_id)
         await stopped(crew)
         assert await states(crew, [job_id]) == [(State.CANCELLED, 1)]
+
+
+async def test_a_worker_that_is_stopped_as_the_broker_hears_of_it_leaves(tmp_path, monkeypatch):
+    crew = Crew(tmp_path)
+    renew = crew.broker.renew
+
+    async def told(*given):
+        monkeypatch.undo()
+        answer = await renew(*given)
+        crew.supervisor.stop()
+        with suppress(asyncio.CancelledError):  # like every verb that has begun
+            await asyncio.Event().wait()
+        return answer
+
+    monkeypatch.setattr(crew.broker, "renew", told)
+    async with crew:
+        await stopped(crew)
+        assert (await crew.broker.stats()).workers == ()
 
 
 async def test_an_idle_worker_leaves_at_once(tmp_path):

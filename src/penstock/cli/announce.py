@@ -14,6 +14,8 @@ def announced(settings: Settings, url: str) -> Iterator[None]:
     note = settings.note
     with contextlib.suppress(OSError):  # a home that cannot be written to only makes commands ask for --url
         note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        note.touch(mode=0o600)
+        note.chmod(0o600)  # of one that a killed node left, too: what others could write is not believed
         note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
     try:
         yield

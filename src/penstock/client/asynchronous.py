@@ -123,7 +123,8 @@ class AsyncClient(Shell):
                         yield gathering.value_of(step.job, failures)
             finally:
                 if cancel_rest:
-                    await self.cancel_many(list(counts.open))
+                    for waited in counts.waits:
+                        await self.cancel_many(waited)
 
     async def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
         """See `Client.chain`."""

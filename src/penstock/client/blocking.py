@@ -137,7 +137,8 @@ class Client(Shell):
                         yield gathering.value_of(step.job, failures)
             finally:
                 if cancel_rest:
-                    self.cancel_many(list(counts.open))
+                    for waited in counts.waits:
+                        self.cancel_many(waited)
 
     def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
         """Submit jobs, each a mapping like `Submission`, of which each waits for the one before it."""

@@ -49,7 +49,7 @@ class Ready(NamedTuple):
 class Counts:
     """How far it has come; ``total`` is what is known of so far.
 
-    ``open`` are the jobs that have not ended, each with the number of its input.
+    ``open`` are the jobs that have not ended, each with the numbers of its inputs: equal ones share a job.
     """
 
     total = 0
@@ -57,7 +57,14 @@ class Counts:
     failed = 0
 
     def __init__(self) -> None:
-        self.open: dict[str, int] = {}
+        self.open: dict[str, list[int]] = {}
+
+    @property
+    def waits(self) -> Iterator[list[str]]:
+        """The open jobs that are waited for once, those twice, and so on: as often they have to be left."""
+        times = max(map(len, self.open.values()), default=0)
+        for time in range(times):
+            yield [job_id for job_id, numbers in self.open.items() if len(numbers) > time]
 
 
 Steps = Generator[Call[Any] | Ready, Any, None]
@@ -82,13 +89,13 @@ def steps(
             if more:
                 continue
         for job in (yield from _wait(open_jobs)):
-            number = open_jobs.pop(job.id)
-            counts.ended += 1
-            counts.failed += job.state is not State.SUCCEEDED
-            if ordered:
-                done[number] = job
-            else:
-                yield Ready(number, job)
+            for number in open_jobs.pop(job.id):
+                counts.ended += 1
+                counts.failed += job.state is not State.SUCCEEDED
+                if ordered:
+                    done[number] = job
+                else:
+                    yield Ready(number, job)
         while turn in done:
             yield Ready(turn, done.pop(turn))
             turn += 1
@@ -98,7 +105,7 @@ def _submit(
     task: str,
     source: Iterator[Params],
     options: Mapping[str, Any],
-    open_jobs: dict[str, int],
+    open_jobs: dict[str, list[int]],
     counts: Counts,
 ) -> Generator[Call[Any], list[JobView], bool]:
     """Submit the next batch; whether there may be more."""
@@ -106,7 +113,7 @@ def _submit(
     if batch:
         jobs = yield messages.submit_many(batch, "inputs", counts.total)
         for number, job in enumerate(jobs, counts.total):
-            open_jobs[job.id] = number
+            open_jobs.setdefault(job.id, []).append(number)
         counts.total += len(jobs)
     return len(batch) == BATCH
 
@@ -116,7 +123,7 @@ def _submission(task: str, params: Params, options: Mapping[str, Any]) -> dict[s
     return {"task": task, "params": params, "idempotency_key": uuid.uuid4().hex} | dict(options)
 
 
-def _wait(open_jobs: Mapping[str, int]) -> Generator[Call[Any], messages.Waited, list[JobView]]:
+def _wait(open_jobs: Mapping[str, list[int]]) -> Generator[Call[Any], messages.Waited, list[JobView]]:
     """Those of the oldest that have ended; the answer to one request."""
     if not open_jobs:
         return []

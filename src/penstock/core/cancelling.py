@@ -29,9 +29,9 @@ class CancelChoice(BaseModel):
         default=[], max_length=MOST_AT_ONCE, description="these; excludes a filter"
     )
     state: OpenState | None = Field(default=None, description="only in this state")
-    task: str | None = Field(default=None, max_length=100, description="only of this task")
-    queue: str | None = Field(default=None, max_length=100, description="only of this queue")
-    client: str | None = Field(default=None, max_length=200, description="only of this client")
+    task: str | None = Field(default=None, min_length=1, max_length=100, description="only of this task")
+    queue: str | None = Field(default=None, min_length=1, max_length=100, description="only of this queue")
+    client: str | None = Field(default=None, min_length=1, max_length=200, description="only of this client")
     all: bool = Field(default=False, description="must be true where neither ids nor a filter are given")
     force: bool = Field(default=False, description="also stop jobs that others wait for")
     before: str | None = Field(default=None, max_length=100, description="`next` of the request before")

@@ -16,8 +16,9 @@ class Cancelling:
         self._broker = broker
 
     async def cancel(self, choice: CancelChoice, by: Key | None = None) -> CancelReport:
-        """Stop what was chosen, the newest first.
+        """Stop what was chosen, the newest first; a job that several wait for only by its id or ``force``.
 
+        A job that changes its state between two looks, as one that is retried, may be left out.
         Who is no administrator stops jobs of its own client alone. Raises VALIDATION_ERROR for an unclear
         choice, FORBIDDEN for another's jobs.
         """
@@ -26,22 +27,23 @@ class Cancelling:
         if own is not None and choice.client not in {None, own}:
             raise PenstockError(ErrorCode.FORBIDDEN, f"jobs of {choice.client} are another client's")
         found = await self._chosen(choice, own)
-        stopped = await self._stopped(found, force=choice.force)
-        skipped = [job_id for job_id in (choice.ids or found) if job_id not in set(stopped)]
+        stopped = await self._stopped([*found.values()], choice)
+        ended = set(stopped)
+        skipped = [job_id for job_id in dict.fromkeys(choice.ids or found) if job_id not in ended]
         whole = choice.ids or len(found) < choice.limit
         return CancelReport(
-            count=len(stopped), ids=stopped, skipped=skipped, next=None if whole else found[-1]
+            count=len(stopped), ids=stopped, skipped=skipped, next=None if whole else min(found)
         )
 
-    async def _chosen(self, choice: CancelChoice, own: str | None) -> list[str]:
+    async def _chosen(self, choice: CancelChoice, own: str | None) -> dict[str, Job]:
         if not choice.ids:
             return await self._matching(choice, own or choice.client)
         jobs = await self._broker.get(list(dict.fromkeys(choice.ids)))
-        return [job.id for job in jobs if job is not None and _open_to(job, own)]
+        return {job.id: job for job in jobs if job is not None and _open_to(job, own)}
 
-    async def _matching(self, choice: CancelChoice, client: str | None) -> list[str]:
-        """The newest that match. What waits is looked up before what runs: a job only moves that way."""
-        found: set[str] = set()
+    async def _matching(self, choice: CancelChoice, client: str | None) -> dict[str, Job]:
+        """The newest that match. What waits is looked up before what runs: most jobs move that way."""
+        found: dict[str, Job] = {}
         for state in [choice.state] if choice.state else OpenState:
             query = JobQuery(
                 state=State(state),
@@ -51,11 +53,14 @@ class Cancelling:
                 before=choice.before,
                 limit=choice.limit,
             )
-            found.update(job.id for job in await self._broker.find(query))
-        return sorted(found, reverse=True)[: choice.limit]
+            found.update({job.id: job for job in await self._broker.find(query)})
+        return {job_id: found[job_id] for job_id in sorted(found, reverse=True)[: choice.limit]}
 
-    async def _stopped(self, job_ids: Sequence[str], *, force: bool) -> list[str]:
-        jobs = await self._broker.cancel(job_ids, force=force) if job_ids else []
+    async def _stopped(self, found: Sequence[Job], choice: CancelChoice) -> list[str]:
+        # Whoever repeats a filter must not take others' jobs from them by and by: each time one would leave.
+        freely = choice.force or choice.ids
+        job_ids = [job.id for job in found if freely or job.waiters == 1]
+        jobs = await self._broker.cancel(job_ids, force=choice.force) if job_ids else []
         return [job.id for job in jobs if job is not None and _stopping(job)]
 
 

@@ -19,7 +19,7 @@ from penstock.core.keys import Key
 from penstock.core.lifecycle import RETRYABLE_STATES
 from penstock.core.past import Attempt
 from penstock.core.submission import Submission
-from penstock.ports import DEPTHS, Admission, Broker, Event, JobQuery, Receipt, Stats
+from penstock.ports import DEPTHS, Admission, Broker, Event, JobQuery, QueueStats, Receipt, Stats
 from penstock.service.asker import client_of, kept_apart
 from penstock.service.cancelling import Cancelling
 from penstock.service.clients import Clients
@@ -274,12 +274,12 @@ class Desk:
     async def pause(self, queue: str) -> bool:
         """Give out no more jobs of a queue, and whether anybody knows it: it may be paused before it is used.
 
-        Known is what `stats` tells of, and what a worker takes jobs from.
+        Known is what has jobs or a limit, and what a worker takes jobs from.
         """
         stats = await self._broker.stats()
         await self._broker.pause(queue)
-        known = {each.name for each in stats.queues}.union(*(each.info.queues for each in stats.workers))
-        return queue in known
+        used = {each.name for each in stats.queues if _has_jobs(each) or not each.paused}
+        return queue in used.union(*(each.queues for each in stats.serving))
 
     async def resume(self, queue: str) -> None:
         """Give out jobs of a queue again."""
@@ -382,3 +382,7 @@ def _found(job_id: str, job: Job | None) -> Job:
     if job is None:
         raise PenstockError(ErrorCode.JOB_NOT_FOUND, f"there is no job {job_id}", {"job_id": job_id})
     return job
+
+
+def _has_jobs(queue: QueueStats) -> bool:
+    return queue.scheduled + queue.queued + queue.running > 0

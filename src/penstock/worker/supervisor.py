@@ -130,7 +130,8 @@ class Supervisor:
         if not starting.done():
             starting.cancel()
             await asyncio.wait({starting})
-            return False
+            # A broker that was just being told of this worker knows it now, and has to hear that it leaves.
+            return not starting.cancelled() and starting.exception() is None
         await starting
         return True
 

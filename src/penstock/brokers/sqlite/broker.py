@@ -112,8 +112,10 @@ class SqliteBroker:
             self._path.touch(mode=0o600)
             for bell in self._bells.values():
                 bell.open()
+            # The last to close the file in order takes its log away.
+            in_order = not self._path.with_name(self._path.name + "-wal").exists()
             self._writer.start()
-            await self._write(verbs.prepare)
+            await self._write(partial(verbs.prepare, in_order=in_order))
         except OSError as failed:
             message = f"cannot open the broker's file {self._path}: {failed}"
             raise broker_unavailable(message) from failed

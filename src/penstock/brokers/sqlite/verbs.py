@@ -33,8 +33,11 @@ encode = msgspec.json.Encoder().encode
 NO_DATA = b"{}"
 
 
-def prepare(tx: Transaction) -> None:
-    """Make the tables of a new file; refuse one whose tables this version does not know."""
+def prepare(tx: Transaction, *, in_order: bool) -> None:
+    """Make the tables of a new file; refuse one whose tables this version does not know.
+
+    ``in_order`` says that the file was closed as it should be.
+    """
     (found,) = tx.connection.execute("PRAGMA user_version").fetchone()
     if found > SCHEMA_VERSION:
         message = (
@@ -51,7 +54,8 @@ def prepare(tx: Transaction) -> None:
     _add_missing(tx, "cached", "INTEGER NOT NULL DEFAULT 0")
     _add_missing(tx, "line", "TEXT NOT NULL DEFAULT ''")
     lines.prepare(tx.connection)
-    _number_events_afresh(tx)
+    if not in_order:
+        _number_events_afresh(tx)
     tx.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
