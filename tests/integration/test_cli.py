@@ -361,6 +361,7 @@ def test_workers_without_any(penstock):
 
 
 def test_jobs_that_no_worker_takes_are_told(on_node):
+    on_node("submit", "noop", "--wait", "--json").well()
     job_id = on_node("submit", "noop", "--queue", "nowhere", "--json").well()["id"]
     shown = {queue["name"]: queue["workers"] for queue in on_node("queues", "--json").well()}
     assert (shown["nowhere"], shown["default"]) == (0, 1)
