@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 ENDS_S = 120
 
 TASKS = """
-import os, time
+import os
+from support.wait import until
 from penstock import Executor, task
 
 @task(queue="own")
@@ -24,8 +25,7 @@ def square(x: int) -> int:
 
 @task(retries=0)
 def wait_for(path: str) -> str:
-    while not os.path.exists(path):
-        time.sleep(0.01)
+    until(lambda: os.path.exists(path))
     return path
 """
 
@@ -35,7 +35,8 @@ GUARD = '\nif __name__ == "__main__":\n'
 def start(folder, body):
     script = folder / "script.py"
     script.write_text(TASKS + body)
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    root = Path(__file__).parents[2]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{root / 'src'}:{root / 'tests'}"}
     environment |= {"TMPDIR": str(folder), "PENSTOCK_NODE": "another", "PENSTOCK_API_KEYS": ""}
     return subprocess.Popen(
         [sys.executable, "-W", "error", str(script)],

@@ -135,10 +135,13 @@ async def opened(url: str) -> AsyncIterator[RedisBroker]:
 
 async def submit_on(ledger: Ledger, broker: RedisBroker, dice: random.Random, over: asyncio.Event) -> None:
     """Submit all the time, though never far ahead of what is worked off."""
+
+    def wanted() -> bool:
+        return over.is_set() or len(ledger.accepted) < 200 + sum(ledger.settled.values())
+
     while not over.is_set():
-        if len(ledger.accepted) < 200 + sum(ledger.settled.values()):
-            await ledger.submit(broker, dice.randint(1, 5))
-        await asyncio.sleep(0.005)
+        await ledger.submit(broker, dice.randint(1, 5))
+        await eventually(wanted, what="more was worked off")
 
 
 @asynccontextmanager

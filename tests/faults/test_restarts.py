@@ -97,7 +97,13 @@ class Load:
         if failed.code is not ErrorCode.BROKER_UNAVAILABLE:
             raise failed
         self.refused += 1
-        await asyncio.sleep(0.02)
+        await eventually(self._may_go_on, what="Redis is back, or no more is wanted")
+
+    async def _may_go_on(self) -> bool:
+        with contextlib.suppress(PenstockError):
+            await self._desk.stats()
+            return True
+        return self.over.is_set()
 
 
 async def assert_refused_in_time(api: Node) -> None:

@@ -28,7 +28,7 @@ from penstock.executors.process import ProcessExecutor
 from penstock.worker.outcome import said
 from penstock.worker_ports import Exit
 from support.crew import DIVISIBLE
-from support.wait import eventually
+from support.wait import eventually, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -173,10 +173,7 @@ async def test_one_that_waits_for_a_reply_can_be_interrupted(talk):
 
 def _until_cancelled(talk):
     """The order to cancel goes another way than the signal; repeat that until it was the later one."""
-    deadline = time.monotonic() + 10
-    while not talk.said and time.monotonic() < deadline:
-        talk.child.terminate()
-        time.sleep(0.01)
+    until(lambda: talk.said or talk.child.terminate())
 
 
 async def test_a_child_whose_supervisor_hangs_up_does_not_wait_for_a_reply(talk):

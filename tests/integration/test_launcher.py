@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import psutil
@@ -193,12 +194,12 @@ def test_what_can_never_work_is_said_once(make_node, what):
     assert "Traceback" not in node.log
 
 
-BOTH_AT_ONCE = """
-import os, pathlib, time
-pathlib.Path(f"at-{os.getpid()}").touch()
-give_up = time.monotonic() + 20
-while len(list(pathlib.Path().glob("at-*"))) < 2 and time.monotonic() < give_up:
-    time.sleep(0.01)
+BOTH_AT_ONCE = f"""
+import os, pathlib, sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from support.wait import until
+pathlib.Path(f"at-{{os.getpid()}}").touch()
+until(lambda: len(list(pathlib.Path().glob("at-*"))) == 2)
 raise RuntimeError("never works")
 """
 

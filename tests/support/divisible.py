@@ -132,6 +132,10 @@ def _(so_far: int | None, results: list[int]) -> int:
     return (so_far or 0) + sum(results)
 
 
+TURN_S = 0.02
+"""What a turn takes, so that another that did not wait for it would be seen in the middle of it."""
+
+
 @task(retries=0, max_running=1)
 def in_turn(count: int, note: str) -> int:
     """Parts of which one may run at a time; each writes when it begins and ends."""
@@ -148,7 +152,7 @@ def _(n: int, note: str) -> int:
     with Path(note).open("a", encoding="utf-8") as file:
         file.write(f"begin {n}\n")
         file.flush()
-        time.sleep(0.02)
+        time.sleep(TURN_S)
         file.write(f"end {n}\n")
     return n
 

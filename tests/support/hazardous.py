@@ -6,6 +6,7 @@
 import ctypes
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info
+from wait import until  # which stands beside it, as every loader of this file sees
 
 from penstock import Progress, task
 
@@ -29,8 +31,8 @@ def _begin(mark: str) -> None:
 
 
 def _hold(release: str) -> None:
-    while release and not Path(release).exists():
-        time.sleep(0.01)
+    if release:
+        until(Path(release).exists)
 
 
 @task(retries=0)
@@ -95,13 +97,14 @@ def hoard() -> int:
     kept = []
     while True:
         kept.append(np.ones(2_000_000))
-        time.sleep(0.02)  # so that a supervisor that is late meets little more
+        if len(kept) * kept[-1].nbytes > 350_000_000:
+            signal.pause()  # so that a supervisor that is late meets little more
 
 
 @task(retries=0, timeout="300ms", grace="10s")
 def soft_loop() -> int:
     while True:
-        time.sleep(0.01)
+        signal.pause()
 
 
 @task(retries=0, timeout="300ms", grace="300ms")
@@ -109,7 +112,7 @@ def stubborn_loop() -> int:
     while True:
         try:
             while True:
-                time.sleep(0.01)
+                signal.pause()
         except Exception:  # noqa: BLE001 - that is the hazard
             logging.getLogger().info("not listening")
 
@@ -136,9 +139,9 @@ def rests(seconds: float = 1.0) -> float:
 
 
 @task(retries=0)
-def grow(mebibytes: int) -> int:
-    """Keeps memory after it has returned."""
-    time.sleep(0.02)
+def grow(mebibytes: int, seconds: float = 0.02) -> int:
+    """Keeps memory after it has returned, and is not known as tiny."""
+    time.sleep(seconds)
     _kept.append(bytearray(os.urandom(1)) * (mebibytes * 2**20))
     return os.getpid()
 
@@ -170,7 +173,8 @@ def _down(levels: int, mark: str) -> None:
         _further(levels - 1, mark)
     else:
         _begin(mark)
-        time.sleep(600)
+        while True:
+            signal.pause()
 
 
 def _further(levels: int, mark: str) -> None:

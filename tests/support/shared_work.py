@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+from wait import until  # which stands beside it, as every loader of this file sees
+
 from penstock import task
 
 
@@ -12,6 +14,6 @@ def tally(n: int, ledger: str, seconds: float = 0.0, release: str = "") -> int:
     with Path(ledger).open("a") as lines:
         lines.write(f"{n}\n")
     time.sleep(seconds)
-    while release and not Path(release).exists():
-        time.sleep(0.01)
+    if release:
+        until(Path(release).exists)
     return n * n

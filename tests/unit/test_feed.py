@@ -12,6 +12,7 @@ from penstock.brokers.sqlite import feed as feed_module
 from penstock.brokers.sqlite.feed import Feed
 from penstock.core.errors import PenstockError, broker_unavailable
 from penstock.ports import Event, EventKind
+from support.wait import eventually
 
 PATIENCE_S = 10.0
 
@@ -74,14 +75,8 @@ async def wait_for(feed, source, job_id, turns=0):
     assert job_id in source.ended
 
 
-async def until(condition):
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - nothing signals these conditions
-            await asyncio.sleep(0.001)
-
-
 async def listening(feed, count):
-    await until(lambda: sum(map(len, feed._waiters.values())) >= count and feed._reader is not None)
+    await eventually(lambda: sum(map(len, feed._waiters.values())) >= count and feed._reader is not None)
 
 
 @pytest.fixture
@@ -152,7 +147,7 @@ async def test_reader_stays_while_somebody_waits(feed, source, monkeypatch):
     monkeypatch.setattr(feed_module, "IDLE_S", 0.005)
     waiting = asyncio.create_task(wait_for(feed, source, "a"))
     await listening(feed, 1)
-    await until(lambda: source.reads >= 10)
+    await eventually(lambda: source.reads >= 10)
     assert not feed._reader.done()
     source.tell("a")
     await waiting
@@ -165,7 +160,7 @@ async def test_outage_loses_nothing(feed, source, monkeypatch):
     source.outage = True
     reads = source.reads
     source.tell("x", EventKind.QUEUED)
-    await until(lambda: source.reads >= reads + 3)
+    await eventually(lambda: source.reads >= reads + 3)
     source.tell("a")
     source.outage = False
     await waiting
@@ -192,7 +187,7 @@ async def test_waiter_who_gives_up_is_forgotten(feed, source):
 
 async def test_closing_ends_a_reader_that_has_just_heard_something(feed, source):
     async with feed.waiting("a"):
-        await until(lambda: source.readers)
+        await eventually(lambda: source.readers)
         source.tell("b", EventKind.RUNNING)
         began = time.monotonic()
         await feed.close()

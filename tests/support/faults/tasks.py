@@ -10,6 +10,12 @@ from collections.abc import Iterator
 
 from penstock import Progress, task
 
+STEP_S = 0.01
+"""What a step of `talking` takes: it is these tasks' work to last, so that faults meet them at it."""
+
+PART_S = 0.002
+"""What a part of `spread` takes."""
+
 
 def _witness(n: int) -> None:
     file = os.open(os.environ["PENSTOCK_FAULT_WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -36,7 +42,7 @@ def talking(n: int, steps: int, progress: Progress) -> int:
     for done in range(steps):
         print("step", done, "of", n)  # noqa: T201 - what this task is for
         progress.update(done / steps, f"step {done}")
-        time.sleep(0.01)
+        time.sleep(STEP_S)
     return n
 
 
@@ -60,7 +66,7 @@ def _(n: int, count: int) -> Iterator[dict[str, int]]:
 @spread.part
 def _(n: int, number: int) -> int:
     _witness(1_000_000 * n + number)
-    time.sleep(0.002)
+    time.sleep(PART_S)
     return number
 
 
