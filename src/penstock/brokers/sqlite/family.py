@@ -259,9 +259,7 @@ def _retry_one(tx: Transaction, job_id: str) -> Job | None:
     if job is None or _is_part(tx, job_id):
         return job
     if job.state in lifecycle.RETRYABLE_STATES:
-        tx.connection.execute(
-            "UPDATE families SET parent = NULL, mode = 'forget', busy = 1 WHERE parent = ?", (job_id,)
-        )
+        removal.forget_parts(tx, [job_id])
     (answer,) = verbs.retry(tx, [job_id])
     return answer and shown(tx.connection, answer)
 

@@ -48,7 +48,12 @@ def forget(tx: Transaction, rows: Sequence[tuple[int, str, str, str]]) -> None:
     answers.forget_jobs(tx, [row[0] for row in rows])
     for _, _, queue, state in rows:
         tx.depths[queue, state] -= 1
+    forget_parts(tx, [row[1] for row in rows])
+
+
+def forget_parts(tx: Transaction, parents: Sequence[str]) -> None:
+    """Begin to forget the parts of these jobs, which do not know of them any more."""
     tx.connection.executemany(
         "UPDATE families SET parent = NULL, mode = 'forget', busy = 1 WHERE parent = ?",
-        [(row[1],) for row in rows],
+        [(parent,) for parent in parents],
     )

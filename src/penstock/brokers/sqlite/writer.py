@@ -89,7 +89,6 @@ class Writer:
         self._ring = ring
         self._synchronous = synchronous
         self._set = ""
-        self._lasts = True
         self._kept: _Waiting[Any] | None = None
         self._connection: sqlite3.Connection | None = None
         self._queue: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
@@ -199,8 +198,7 @@ class Writer:
         while True:
             try:
                 self._connection = self._connection or self._connect()
-                self._lasts = first.lasting(self._connection)
-                self._set_durability(self._connection)
+                self._set_durability(self._connection, lasting=first.lasting(self._connection))
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as failed:
                 if first.abandoned or not _busy(failed):
@@ -208,9 +206,9 @@ class Writer:
             else:
                 return self._connection
 
-    def _set_durability(self, connection: sqlite3.Connection) -> None:
+    def _set_durability(self, connection: sqlite3.Connection, *, lasting: bool) -> None:
         """Wait for the disk only where a promise depends on it; a wait costs more than the commit."""
-        wanted = self._synchronous if self._lasts else "normal"
+        wanted = self._synchronous if lasting else "normal"
         if wanted != self._set:
             connection.execute(f"PRAGMA synchronous = {wanted}")
             self._set = wanted
@@ -228,7 +226,7 @@ class Writer:
             if waiting is None:
                 last = True
                 break
-            if not self._lasts and waiting.lasting(connection):
+            if self._set != self._synchronous and waiting.lasting(connection):
                 self._kept = waiting  # a transaction's durability is settled when it begins
                 break
             arrived.append(waiting)

@@ -61,6 +61,12 @@ local function withdraw_later(run, how, from, to, last)
   if from < to or last == 1 then redis.call('RPUSH', key('withdrawn'), struct.pack(WITHDRAWAL, run, how, from, to, last)) end
 end
 
+-- Forgets when the time of a whole job is up.
+local function drop_deadline(id)
+  collect('ZREM', 'deadlines', id)
+  collect('HDEL', 'timeouts', id)
+end
+
 -- Forgets that jobs which are forgotten, or begin anew, were split.
 local function drop_families(ids)
   if #ids == 0 or not there('families') then return end
@@ -68,8 +74,7 @@ local function drop_families(ids)
     if there(run_key('parts', one.run)) then withdraw_later(one.run, FORGET, 0, one.total, 1) end
     collect('HDEL', 'families', id)
     collect('HDEL', 'partials', id)
-    collect('ZREM', 'deadlines', id)
-    collect('HDEL', 'timeouts', id)
+    drop_deadline(id)
   end
 end
 
@@ -188,8 +193,7 @@ local function let_go(parent, one, state, queue)
     withdraw_later(one.run, STOP_THEM, one.ready, one.total, 0)
   end
   collect('HDEL', 'partials', parent)
-  collect('ZREM', 'deadlines', parent)
-  collect('HDEL', 'timeouts', parent)
+  drop_deadline(parent)
   if queue then rung[queue] = true end
 end
 
@@ -315,5 +319,5 @@ end
 
 return { NUMBER = NUMBER, RUN = RUN, PAGE = PAGE, steps = steps, run_key = run_key, read_family = read_family,
   pack_family = pack_family, families_of = families_of, fail_whole = fail_whole, parts_among = parts_among,
-  drop_families = drop_families, withdraw = withdraw,
+  drop_families = drop_families, drop_deadline = drop_deadline, withdraw = withdraw,
   startable = startable, follow = follow }

@@ -13,8 +13,7 @@ local function fail_overdue()
   local found, records, timeouts = family.families_of(late), each('HMGET', 'jobs', late), each('HMGET', 'timeouts', late)
   for i, id in ipairs(late) do
     local one, job = found[id], records[i] and unpack_record(records[i])
-    collect('ZREM', 'deadlines', id)
-    collect('HDEL', 'timeouts', id)
+    family.drop_deadline(id)
     if one and job and job.state < SUCCEEDED then
       local of = one.known == 1 and string.format(' of %.0f', one.total) or ''
       family.fail_whole(id, job, 'TIMED_OUT', string.format('took longer than %s in all; %.0f', timeouts[i], one.done) .. of ..
