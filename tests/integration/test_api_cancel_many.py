@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from penstock import AsyncClient, Client, JobFailed
-from penstock.client import cancelling
+from penstock.client import choosing
 from penstock.core.cancelling import CancelReport
 from penstock.core.job import JobError
 from penstock.core.keys import Role, Sees, entry, mint
@@ -129,7 +129,7 @@ async def test_who_is_no_administrator_stops_its_own_jobs_alone(open_house):
 
 
 async def test_jobs_are_named_in_as_many_requests_as_it_takes(house, monkeypatch):
-    monkeypatch.setattr(cancelling, "PIECE", 2)
+    monkeypatch.setattr(choosing, "PIECE", 2)
     ids = [await submit(house) for _ in range(5)]
     async with AsyncClient("http://house", transport=house.transport) as client:
         assert (await client.cancel_many([])).count == 0

@@ -22,6 +22,9 @@ Slots = Annotated[int | None, typer.Option(help="Attempts at a time. [PENSTOCK_S
 Queues = Annotated[str | None, typer.Option(help="Queues to take jobs from, with commas. [PENSTOCK_QUEUES]")]
 BrokerUrl = Annotated[str | None, typer.Option("--broker", help="Where jobs are kept. [PENSTOCK_BROKER_URL]")]
 ParentFd = Annotated[int | None, typer.Option("--parent-fd", hidden=True)]
+SomeIds = Annotated[list[str] | None, typer.Argument(help="The jobs' ids, instead of a filter.")]
+OfTask = Annotated[str | None, typer.Option(help="Only of this task.")]
+OfQueue = Annotated[str | None, typer.Option(help="Only of this queue.")]
 WordFd = Annotated[int | None, typer.Option("--word-fd", hidden=True)]
 
 

@@ -1,13 +1,13 @@
 """`AsyncClient`: sends the messages and does nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from penstock.client import cancelling, gathering, messages
+from penstock.client import choosing, gathering, messages
 from penstock.client.bar import progress_bar
 from penstock.client.feed import JobEvent, Reading
 from penstock.client.gathering import Counts, Failures, Ready
@@ -60,6 +60,13 @@ class AsyncClient(Shell):
                 return await self._try(call)
             except PenstockError as failed:
                 await asyncio.sleep(patience.pause_s(call, failed))
+
+    async def send_all(self, steps: Generator[Call[Answer], Answer, None]) -> list[Answer]:
+        """See `Client.send_all`."""
+        answers: list[Answer] = []
+        while (call := gathering.advance(steps, answers[-1] if answers else None)) is not None:
+            answers.append(await self.send(call))
+        return answers
 
     async def _try(self, call: Call[Answer]) -> Answer:
         try:
@@ -123,17 +130,11 @@ class AsyncClient(Shell):
                         yield gathering.value_of(step.job, failures)
             finally:
                 if cancel_rest:
-                    for waited in counts.waits:
-                        await self.cancel_many(waited)
+                    await self.send_all(gathering.leave(counts))
 
     async def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
         """See `Client.chain`."""
-        steps, answer = gathering.chain_of(submissions), None
-        jobs: list[JobView] = []
-        while (call := gathering.advance(steps, answer)) is not None:
-            answer = await self.send(call)
-            jobs.append(answer)
-        return jobs
+        return await self.send_all(gathering.chain_of(submissions))
 
     async def cancel(self, job_id: str, *, force: bool = False) -> JobView:
         """See `Client.cancel`."""
@@ -141,12 +142,9 @@ class AsyncClient(Shell):
 
     async def cancel_many(self, jobs: Iterable[str | HasId] | None = None, **choice: Any) -> CancelReport:
         """See `Client.cancel_many`."""
-        steps, answer = cancelling.steps(jobs, choice), None
-        reports: list[CancelReport] = []
-        while (call := gathering.advance(steps, answer)) is not None:
-            answer = await self.send(call)
-            reports.append(answer)
-        return cancelling.total(reports)
+        ids = None if jobs is None else map(id_of, jobs)
+        steps = choosing.steps(messages.cancel_many, ids, choice)
+        return choosing.total(CancelReport, await self.send_all(steps))
 
     async def retry(self, job_id: str, params: Mapping[str, Any] | None = None) -> JobView:
         """See `Client.retry`."""

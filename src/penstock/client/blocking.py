@@ -1,13 +1,13 @@
 """`Client`: sends the messages and does nothing else."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from penstock.client import cancelling, gathering, messages
+from penstock.client import choosing, gathering, messages
 from penstock.client.bar import progress_bar
 from penstock.client.feed import JobEvent, Reading
 from penstock.client.gathering import Counts, Failures, Ready
@@ -64,6 +64,13 @@ class Client(Shell):
                 return self._try(call)
             except PenstockError as failed:
                 time.sleep(patience.pause_s(call, failed))
+
+    def send_all(self, steps: Generator[Call[Answer], Answer, None]) -> list[Answer]:
+        """Carry out messages of which each may depend on the answer to the one before; the answers."""
+        answers: list[Answer] = []
+        while (call := gathering.advance(steps, answers[-1] if answers else None)) is not None:
+            answers.append(self.send(call))
+        return answers
 
     def _try(self, call: Call[Answer]) -> Answer:
         try:
@@ -137,17 +144,11 @@ class Client(Shell):
                         yield gathering.value_of(step.job, failures)
             finally:
                 if cancel_rest:
-                    for waited in counts.waits:
-                        self.cancel_many(waited)
+                    self.send_all(gathering.leave(counts))
 
     def chain(self, *submissions: Mapping[str, Any]) -> list[JobView]:
         """Submit jobs, each a mapping like `Submission`, of which each waits for the one before it."""
-        steps, answer = gathering.chain_of(submissions), None
-        jobs: list[JobView] = []
-        while (call := gathering.advance(steps, answer)) is not None:
-            answer = self.send(call)
-            jobs.append(answer)
-        return jobs
+        return self.send_all(gathering.chain_of(submissions))
 
     def cancel(self, job_id: str, *, force: bool = False) -> JobView:
         """Stop a job; with ``force`` even if others wait for it."""
@@ -159,12 +160,9 @@ class Client(Shell):
         ``choice`` are ``state``, ``task``, ``queue``, ``client``, ``all``, and ``force``: even if others wait
         for them.
         """
-        steps, answer = cancelling.steps(jobs, choice), None
-        reports: list[CancelReport] = []
-        while (call := gathering.advance(steps, answer)) is not None:
-            answer = self.send(call)
-            reports.append(answer)
-        return cancelling.total(reports)
+        ids = None if jobs is None else map(id_of, jobs)
+        steps = choosing.steps(messages.cancel_many, ids, choice)
+        return choosing.total(CancelReport, self.send_all(steps))
 
     def retry(self, job_id: str, params: Mapping[str, Any] | None = None) -> JobView:
         """Queue a failed or cancelled job anew; with ``params``, a new job like it with these parameters."""

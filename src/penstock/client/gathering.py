@@ -8,9 +8,10 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from penstock.client import messages
+from penstock.client import choosing, messages
 from penstock.client.messages import MAX_WAIT_S, Call
 from penstock.client.named import Params
+from penstock.core.cancelling import CancelReport
 from penstock.core.errors import ErrorCode, PenstockError
 from penstock.core.job import State
 from penstock.core.submission import JobView
@@ -58,13 +59,6 @@ class Counts:
 
     def __init__(self) -> None:
         self.open: dict[str, list[int]] = {}
-
-    @property
-    def waits(self) -> Iterator[list[str]]:
-        """The open jobs that are waited for once, those twice, and so on: as often they have to be left."""
-        times = max(map(len, self.open.values()), default=0)
-        for time in range(times):
-            yield [job_id for job_id, numbers in self.open.items() if len(numbers) > time]
 
 
 Steps = Generator[Call[Any] | Ready, Any, None]
@@ -135,6 +129,14 @@ def _wait(open_jobs: Mapping[str, list[int]]) -> Generator[Call[Any], messages.W
     return waited.jobs
 
 
+def leave(counts: Counts) -> Generator[Call[CancelReport], CancelReport, None]:
+    """Cancel the jobs that are open, each as often as it is waited for: others may wait for it, too."""
+    times = max(map(len, counts.open.values()), default=0)
+    for time in range(times):
+        waited = [job_id for job_id, numbers in counts.open.items() if len(numbers) > time]
+        yield from choosing.steps(messages.cancel_many, waited, {})
+
+
 def value_of(job: JobView, failures: Failures) -> Any:
     """A job's result; of one that did not succeed, `JobFailed`, raised or returned."""
     if job.state is State.SUCCEEDED:
@@ -145,7 +147,7 @@ def value_of(job: JobView, failures: Failures) -> Any:
     return failed
 
 
-def chain_of(submissions: Iterable[Mapping[str, Any]]) -> Generator[Call[JobView], Any, None]:
+def chain_of(submissions: Iterable[Mapping[str, Any]]) -> Generator[Call[JobView], JobView, None]:
     """Submit jobs each of which waits for the one before it."""
     before: JobView | None = None
     for each in submissions:

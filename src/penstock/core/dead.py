@@ -1,14 +1,10 @@
 """What a client says to choose among dead letters, the failed jobs that nothing will run again by itself."""
 
-from typing import Annotated
-
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from penstock.core.errors import FailureCode, field_error
+from penstock.core.choice import MOST_AT_ONCE, Choice, Report
+from penstock.core.errors import FailureCode
 from penstock.core.submission import AttemptView, JobView
-
-MOST_AT_ONCE = 1_000
-"""Dead letters that one request shows, retries or purges."""
 
 
 class DeadFilter(BaseModel):
@@ -23,11 +19,6 @@ class DeadFilter(BaseModel):
     ended_before: AwareDatetime | None = Field(default=None, description="only those that ended earlier")
     before: str | None = Field(default=None, max_length=100, description="`next` of the page before")
 
-    @property
-    def open(self) -> bool:
-        """Whether it lets everything through."""
-        return all(getattr(self, name) is None for name in DeadFilter.model_fields if name != "before")
-
 
 class DeadPage(DeadFilter):
     """A page of those that match."""
@@ -35,22 +26,11 @@ class DeadPage(DeadFilter):
     limit: int = Field(default=50, ge=1, le=MOST_AT_ONCE, description="how many")
 
 
-class DeadChoice(DeadFilter):
+class DeadChoice(Choice, DeadFilter):
     """Dead letters to do something with: by id, by filter, or all of them."""
 
-    ids: list[Annotated[str, Field(max_length=100)]] = Field(
-        default=[], max_length=MOST_AT_ONCE, description="these; excludes a filter"
-    )
-    all: bool = Field(default=False, description="must be true where neither ids nor a filter are given")
-    limit: int = Field(default=MOST_AT_ONCE, ge=1, le=MOST_AT_ONCE, description="at most so many")
-
-    def check(self) -> None:
-        """Raise VALIDATION_ERROR unless it says in exactly one way which are meant.
-
-        Whoever forgets the filter must not thereby mean all.
-        """
-        if bool(self.ids) + (not self.open) + self.all != 1:
-            raise field_error([("ids", "say which: ids, or a filter (task, queue, code, ended_…), or all")])
+    FILTER = ("task", "queue", "code", "ended_after", "ended_before")
+    NAMED = "task, queue, code, ended_…"
 
 
 class DeadView(JobView):
@@ -66,10 +46,5 @@ class DeadList(BaseModel):
     next: str | None
 
 
-class DeadReport(BaseModel):
-    """What was done to how many. ``skipped`` are ids that are no dead letters; ``next`` as in `DeadList`."""
-
-    count: int
-    ids: list[str]
-    skipped: list[str]
-    next: str | None
+class DeadReport(Report):
+    """What was done to how many. ``skipped`` are ids that are no dead letters."""

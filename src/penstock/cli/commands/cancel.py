@@ -6,16 +6,14 @@ import typer
 
 from penstock.cli import show
 from penstock.cli.many import each_of
+from penstock.cli.options import OfQueue, OfTask, SomeIds
 from penstock.cli.run import Json, Url, with_client
 from penstock.client import AsyncClient
 from penstock.core.cancelling import OpenState
 from penstock.core.errors import ErrorCode, PenstockError
 
-JobIds = Annotated[list[str] | None, typer.Argument(help="The jobs' ids, instead of a filter.")]
 Force = Annotated[bool, typer.Option("--force", help="Stop them even if others wait for them.")]
 InState = Annotated[OpenState | None, typer.Option(help="Only in this state.")]
-Task = Annotated[str | None, typer.Option(help="Only of this task.")]
-Queue = Annotated[str | None, typer.Option(help="Only of this queue.")]
 OfClient = Annotated[str | None, typer.Option("--client", help="Only of this client.")]
 All = Annotated[bool, typer.Option("--all", help="Whatever has not ended.")]
 
@@ -26,10 +24,10 @@ def command() -> typer.Typer:
 
     @app.command()
     def cancel(  # noqa: PLR0917 - the options of a command
-        job_ids: JobIds = None,
+        job_ids: SomeIds = None,
         state: InState = None,
-        task: Task = None,
-        queue: Queue = None,
+        task: OfTask = None,
+        queue: OfQueue = None,
         client: OfClient = None,
         everything: All = False,
         force: Force = False,

@@ -9,19 +9,14 @@ import typer
 from penstock.cli import show
 from penstock.cli.expanded import expanded
 from penstock.cli.moments import moment
+from penstock.cli.options import OfQueue, OfTask, SomeIds
 from penstock.cli.run import Json, Url, params_from, with_client
-from penstock.client import AsyncClient, messages
+from penstock.client import AsyncClient, choosing, messages
 from penstock.client.messages import Call
 from penstock.core.dead import DeadReport, DeadView
 from penstock.core.errors import ErrorCode, FailureCode, PenstockError
 
-PIECE = 100
-"""Ids that one request names, as those of a purge stand in its address."""
-
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
-JobIds = Annotated[list[str] | None, typer.Argument(help="The jobs' ids, instead of a filter.")]
-Task = Annotated[str | None, typer.Option(help="Only of this task.")]
-Queue = Annotated[str | None, typer.Option(help="Only of this queue.")]
 Code = Annotated[FailureCode | None, typer.Option(help="Only with this error.")]
 After = Annotated[str | None, typer.Option(help="Only those that ended then or later: a time, or 2h ago.")]
 Before = Annotated[str | None, typer.Option(help="Only those that ended earlier: a time, or 7d ago.")]
@@ -35,8 +30,8 @@ Wanted = dict[str, Any]
 
 def _filter(
     *,
-    task: Task = None,
-    queue: Queue = None,
+    task: OfTask = None,
+    queue: OfQueue = None,
     code: Code = None,
     ended_after: After = None,
     ended_before: Before = None,
@@ -98,7 +93,7 @@ def _show(job_id: JobId, url: Url = None, as_json: Json = False) -> None:
 
 def _retry(
     *,
-    job_ids: JobIds = None,
+    job_ids: SomeIds = None,
     params: Params = None,
     wanted: Wanted,
     everything: All = False,
@@ -121,7 +116,7 @@ def _retry(
 
 def _purge(
     *,
-    job_ids: JobIds = None,
+    job_ids: SomeIds = None,
     wanted: Wanted,
     everything: All = False,
     url: Url = None,
@@ -145,22 +140,12 @@ async def _apply(  # noqa: PLR0917 - what a command was given
     as_json: bool,
 ) -> None:
     """Request after request until nothing that was meant is left, and say how many it were."""
-    reports: list[DeadReport] = []
-    for piece in _pieces(job_ids or []):
-        choice = wanted | ({"ids": piece} if piece else {}) | ({"all": True} if everything else {})
-        reports.append(await client.send(verb(**choice)))
-        while reports[-1].next is not None:
-            reports.append(await client.send(verb(**choice, before=reports[-1].next)))
-    count, ids = sum(report.count for report in reports), [each for report in reports for each in report.ids]
-    skipped = [each for report in reports for each in report.skipped]
+    choice = wanted | ({"all": True} if everything else {})
+    steps = choosing.steps(verb, job_ids or None, choice)
+    report = choosing.total(DeadReport, await client.send_all(steps))
     if as_json:
-        show.as_json({"count": count, "ids": ids, "skipped": skipped})
+        show.as_json(report.model_dump(exclude={"next"}))
         return
-    show.console.print(f"{count:,} dead letter{'' if count == 1 else 's'} {done}")
-    for each in skipped:
+    show.console.print(f"{report.count:,} dead letter{'' if report.count == 1 else 's'} {done}")
+    for each in report.skipped:
         show.console.print(f"[yellow]no dead letter:[/yellow] {show.escape(each)}", soft_wrap=True)
-
-
-def _pieces(job_ids: list[str]) -> list[list[str]]:
-    """Bounded lists of the ids; one empty list if there are none."""
-    return [job_ids[at : at + PIECE] for at in range(0, len(job_ids), PIECE)] or [[]]
