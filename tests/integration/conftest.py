@@ -6,7 +6,6 @@ decides what happens when. ``open_house`` opens one with other tasks or settings
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any, Self
 import httpx
 import msgspec
 import pytest
-import structlog
 
 from penstock.app.api import make_api
 from penstock.brokers.sqlite import connect
@@ -26,6 +24,7 @@ from penstock.core.lifecycle import Claim, Outcome, Succeeded
 from penstock.core.verdict import settlement
 from penstock.ports import Broker, BrokerOptions, Held
 from penstock.settings import Settings
+from support.logs import logs_as_they_were
 
 HAZARDOUS = Path(__file__).parents[1] / "support" / "hazardous.py"
 SERVED = ("noop", "nap", "credit_loss", "lifetime_ecl")  # each costs time, as it has a route of its own
@@ -36,13 +35,10 @@ Message = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
-def logs_as_they_were() -> Iterator[None]:
+def logs() -> Iterator[None]:
     """A command that ran in this process logs to a standard error that is closed after it."""
-    handlers = logging.getLogger().handlers[:]
-    yield
-    if structlog.is_configured():
-        structlog.reset_defaults()
-    logging.getLogger().handlers[:] = handlers
+    with logs_as_they_were():
+        yield
 
 
 class Hands:

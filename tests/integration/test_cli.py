@@ -1,7 +1,6 @@
 """The command line: against a node, without one, and as a program sees it."""
 
 import json
-import logging
 import signal
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from penstock.cli.main import app
@@ -61,17 +59,7 @@ class Ran:
 
 
 @pytest.fixture
-def quiet_logs():
-    """Commands configure the logs of their process; here that is the tests' own."""
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
-
-
-@pytest.fixture
-def penstock(monkeypatch, tmp_path, quiet_logs):
+def penstock(monkeypatch, tmp_path):
     """``penstock("get", job_id)`` in an empty folder, with nothing but defaults in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PENSTOCK_TASKS", str(HAZARDOUS))

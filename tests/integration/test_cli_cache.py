@@ -1,10 +1,8 @@
 """The cache and the depth limits from the command line, on a broker of its own without a node."""
 
 import json
-import logging
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from penstock.cli.main import app
@@ -19,18 +17,13 @@ def penstock(monkeypatch, tmp_path):
     """``penstock("cache", "stats")``: the exit code and what was printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PENSTOCK_BROKER_URL", "sqlite:///own/penstock.db?synchronous=normal")
-    # Commands configure the logs of their process; here that is the tests' own.
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
 
     def run(*words):
         result = CliRunner().invoke(app, [str(word) for word in words])
         assert isinstance(result.exception, SystemExit | None), result.exception
         return result.exit_code, result.stdout + result.stderr
 
-    yield run
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+    return run
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from penstock.core.errors import ErrorCode, PenstockError, broker_unavailable
 from penstock.ports import Broker
 from penstock.telemetry import logs
 from penstock.telemetry.broker import observed
+from support.logs import logs_as_they_were
 
 VERBS = [name for name, member in inspect.getmembers(Broker, inspect.isfunction) if not name.startswith("_")]
 
@@ -93,15 +94,12 @@ async def test_two_brokers_of_one_process_need_two_registries(inner, registry):
 @pytest.fixture
 def log_lines(capsys):
     """What was written to standard error; the configuration of logs is put back."""
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
 
     def lines():
         return capsys.readouterr().err.splitlines()
 
-    yield lines
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+    with logs_as_they_were():
+        yield lines
 
 
 def caught(divisor):
