@@ -53,7 +53,7 @@ def test_a_small_demo_prints_a_table_and_draws_a_picture(folder):
 def test_an_interrupted_demo_stops_its_node_and_leaves_no_job(folder):
     demo = start(folder, "--repeats", "10000")
     assert demo.stdout is not None
-    seen = next(line for line in demo.stdout if "running" in line or "repeat " in line)
+    seen = next(line for line in demo.stdout if " % " in line and "queued" not in line)
     demo.send_signal(signal.SIGINT)
     printed, _ = demo.communicate(timeout=ENDS_S)
     assert demo.returncode == 130, seen + printed

@@ -110,6 +110,20 @@ def test_a_database_that_does_not_answer_holds_a_node_up_once(monkeypatch):
     assert sum(spent[1:]) < PATIENCE_S * 0.9
 
 
+def test_what_takes_a_while_the_first_time_is_no_silence_of_the_database(monkeypatch):
+    """A busy machine may need longer than the patience to read the packaged market."""
+    readers = []
+
+    def slowly():
+        readers.append(threading.current_thread())
+        return packaged()
+
+    monkeypatch.setattr(source_module, "packaged", slowly)
+    monkeypatch.delenv(URL, raising=False)
+    assert Source().data_version() == packaged().version
+    assert readers[0] is threading.current_thread(), "it is read before anybody is asked, and waited for"
+
+
 def test_a_node_goes_on_when_its_database_is_back(monkeypatch, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]

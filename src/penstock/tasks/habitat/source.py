@@ -24,6 +24,7 @@ FRESH_S: Final = 1.0
 PATIENCE_S: Final = 0.5
 
 _SQLITE: Final = "sqlite:///"
+_STORE: Final = "penstock.tasks.habitat.store"
 
 
 class Source:
@@ -70,6 +71,7 @@ class Source:
         """The question that is under way, for which somebody has waited enough, or a new one."""
         if self._asked is not None and (_fresh(self._asked[0]) or not self._asked[1].done()):
             return *self._asked, 0.0
+        _get_ready()
         self._asked = (time.monotonic(), self._asker.submit(self._version))
         return *self._asked, PATIENCE_S
 
@@ -91,8 +93,16 @@ class Source:
             self._url, self._store, self._market = url, None, None
         if self._store is None and url and _may_be_there(url):
             # SQLAlchemy takes a quarter of a second to import; who never loads a market is spared it.
-            self._store = importlib.import_module("penstock.tasks.habitat.store").Store(url)
+            self._store = importlib.import_module(_STORE).Store(url)
         return self._store
+
+
+def _get_ready() -> None:
+    """Do what takes a while the first time, so that no database is taken for silent meanwhile."""
+    packaged()
+    url = os.environ.get(URL)
+    if url and _may_be_there(url):
+        importlib.import_module(_STORE)
 
 
 def _fresh(began: float) -> bool:
